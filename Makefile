@@ -1,0 +1,62 @@
+# Everything from a fresh clone: `make serve`, `make test`, ... Needs Python 3.11 or newer with pip.
+# What a target needs is installed into .venv first, and again only when pyproject.toml changes.
+
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+# Arguments of the server, of pytest, of the load tests: make serve ARGS="--port 7000".
+ARGS ?=
+# A redis.conf to start with: make serve CONF=my.conf.
+CONF ?=
+
+BIN := .venv/bin
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test bench load lint clean
+
+help:
+	@echo 'make serve [ARGS="--port 7000"] [CONF=redis.conf]   run the server, data in ./data'
+	@echo 'make test  [ARGS="tests/unit -k slots"]            run the tests beside a real Redis'
+	@echo 'make bench [ARGS=...]                              measure next to redis-server'
+	@echo 'make load  [ARGS=...]                              load tests with locust'
+	@echo 'make lint                                          ruff and mypy'
+	@echo 'make clean                                         remove .venv and caches, never ./data'
+	@echo 'PYTHON=/path/to/python3.12 chooses the interpreter of a new .venv.'
+
+serve: .venv/serve.stamp
+	@mkdir -p data
+	@exec $(BIN)/shoal serve $(CONF) --dir data $(ARGS)
+
+test: .venv/test.stamp
+	@sh tests/support/install_redis_tools.sh
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/load.stamp
+	@sh tests/support/install_redis_tools.sh
+	$(BIN)/python -m loadtests.bench $(ARGS)
+
+load: .venv/load.stamp
+	@sh tests/support/install_redis_tools.sh
+	$(BIN)/python -m loadtests.run_load $(ARGS)
+
+lint: .venv/load.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# mypy looks into the load tests too, so `lint` needs what they import.
+.venv/serve.stamp: EXTRA :=
+.venv/test.stamp: EXTRA := [dev]
+.venv/load.stamp: EXTRA := [dev,load]
+
+# build/ goes first: a module removed since would still lie in it and be packed.
+.venv/%.stamp: pyproject.toml | $(BIN)/python
+	@rm -rf build
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.$(EXTRA)'
+	@touch $@
+
+$(BIN)/python:
+	@sh tests/support/make_venv.sh $(PYTHON) .venv
