@@ -1,0 +1,1 @@
+"""What two processes, or a process and its files, must agree on. Pure: no socket, file or clock."""

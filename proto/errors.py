@@ -1,0 +1,235 @@
+"""Every error a client or a peer can be told, once.
+
+Three kinds exist. `ReplyError` goes to the client as an error reply. `ProtocolError` and
+`FrameError` end the link they happened on. Anything else is our bug: the worker dies loudly and is
+restarted.
+
+The builders are functions, not constants, because a shared exception instance grows its traceback
+at every raise. The texts are the observable behaviour of redis-server 8.2.
+"""
+
+from __future__ import annotations
+
+
+class ReplyError(Exception):
+    """An error reply: the text without the leading `-` and without CRLF, its code first."""
+
+    def __init__(self, text: str | bytes) -> None:
+        """Keep the text as bytes; CR and LF become spaces, as they would end the reply."""
+        raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+        self.text = raw.replace(b"\r", b" ").replace(b"\n", b" ")
+        super().__init__(self.text)
+
+    def encode(self) -> bytes:
+        """Return the RESP error reply."""
+        return b"-%b\r\n" % self.text
+
+
+class ProtocolError(Exception):
+    """The client broke RESP: it is told, and its connection closes."""
+
+
+class FrameError(Exception):
+    """A peer process sent what cannot be a frame: the link to it is dropped."""
+
+
+def quoted(name: bytes, limit: int = 128) -> str:
+    """Show a client's bytes in an error text: at most `limit` of them, as latin-1."""
+    return name[:limit].decode("latin-1")
+
+
+def unknown_command(argv: list[bytes]) -> ReplyError:
+    """Build the error of a command that is not in the table; arguments are shown up to 128
+    bytes.
+    """
+    shown = b""
+    for arg in argv[1:]:
+        if len(shown) >= 128:
+            break
+        shown += b"'%b' " % arg[: 128 - len(shown)]
+    return ReplyError(
+        b"ERR unknown command '%b', with args beginning with: %b" % (argv[0][:128], shown)
+    )
+
+
+def unknown_subcommand(container: bytes, name: bytes) -> ReplyError:
+    """Build the error of a subcommand its container does not have."""
+    return ReplyError(
+        b"ERR unknown subcommand '%b'. Try %b HELP." % (name[:128], container.upper())
+    )
+
+
+def wrong_arity(name: bytes) -> ReplyError:
+    """Build the error of a wrong number of arguments; `name` is lower case, `client|kill` style."""
+    return ReplyError(b"ERR wrong number of arguments for '%b' command" % name)
+
+
+def wrong_type() -> ReplyError:
+    """Build the error of a command used on a key of another type."""
+    return ReplyError("WRONGTYPE Operation against a key holding the wrong kind of value")
+
+
+def syntax_error() -> ReplyError:
+    """Build the error of options that do not fit the command's grammar."""
+    return ReplyError("ERR syntax error")
+
+
+def not_an_integer() -> ReplyError:
+    """Build the error of an argument or value that is no 64-bit signed integer."""
+    return ReplyError("ERR value is not an integer or out of range")
+
+
+def not_a_float() -> ReplyError:
+    """Build the error of an argument or value that is no finite double."""
+    return ReplyError("ERR value is not a valid float")
+
+
+def out_of_range() -> ReplyError:
+    """Build the error of an integer outside the bounds of its argument."""
+    return ReplyError("ERR value is out of range")
+
+
+def must_be_positive() -> ReplyError:
+    """Build the error of a negative count."""
+    return ReplyError("ERR value is out of range, must be positive")
+
+
+def offset_out_of_range() -> ReplyError:
+    """Build the error of a byte offset below zero."""
+    return ReplyError("ERR offset is out of range")
+
+
+def overflow() -> ReplyError:
+    """Build the error of an increment that leaves the 64-bit signed range."""
+    return ReplyError("ERR increment or decrement would overflow")
+
+
+def string_too_long() -> ReplyError:
+    """Build the error of a string that would exceed proto-max-bulk-len."""
+    return ReplyError("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
+
+
+def no_such_key() -> ReplyError:
+    """Build the error of a command that needs an existing key."""
+    return ReplyError("ERR no such key")
+
+
+def index_out_of_range() -> ReplyError:
+    """Build the error of an index outside a collection or the databases (SELECT and COPY)."""
+    return ReplyError("ERR index out of range")
+
+
+def db_index_out_of_range() -> ReplyError:
+    """Build the error of SELECT, MOVE, COPY and SWAPDB on a database that is not configured."""
+    return ReplyError("ERR DB index is out of range")
+
+
+def invalid_expire(name: bytes) -> ReplyError:
+    """Build the error of an expire time that is not positive or overflows; `name` is lower case."""
+    return ReplyError(b"ERR invalid expire time in '%b' command" % name)
+
+
+def crossslot() -> ReplyError:
+    """Build the error of a command whose keys lie in several partitions and that cannot span
+    yet.
+    """
+    return ReplyError("CROSSSLOT Keys in request don't hash to the same slot")
+
+
+def noauth() -> ReplyError:
+    """Build the error of a command before AUTH."""
+    return ReplyError("NOAUTH Authentication required.")
+
+
+def wrongpass() -> ReplyError:
+    """Build the error of AUTH with wrong credentials."""
+    return ReplyError("WRONGPASS invalid username-password pair or user is disabled.")
+
+
+def loading() -> ReplyError:
+    """Build the error of a command whose partition is still being loaded."""
+    return ReplyError("LOADING Redis is loading the dataset in memory")
+
+
+def try_again(why: str) -> ReplyError:
+    """Build the error of a command that was not run and may be sent again."""
+    return ReplyError(f"TRYAGAIN {why}")
+
+
+def outcome_unknown() -> ReplyError:
+    """Build the error of a write whose owner died before it answered."""
+    return ReplyError(
+        "ERR the worker that owns the key died before it answered; the command may have been "
+        "executed"
+    )
+
+
+def decrement_overflow() -> ReplyError:
+    """Build the error of DECRBY by the one number whose negation is no 64-bit integer."""
+    return ReplyError("ERR decrement would overflow")
+
+
+def lcs_needs_strings() -> ReplyError:
+    """Build the error of LCS on a key of another type."""
+    return ReplyError("ERR The specified keys must contain string values")
+
+
+def lcs_len_and_idx() -> ReplyError:
+    """Build the error of LCS with both LEN and IDX."""
+    return ReplyError("ERR If you want both the length and indexes, please just use IDX.")
+
+
+def lcs_too_large() -> ReplyError:
+    """Build the error of LCS on strings whose table would exceed proto-max-bulk-len."""
+    return ReplyError(
+        "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"
+    )
+
+
+def unsupported_option(option: bytes) -> ReplyError:
+    """Build the error of an unknown option of EXPIRE and its kin; they alone name it."""
+    return ReplyError(b"ERR Unsupported option %b" % option)
+
+
+def nx_with_xx_gt_lt() -> ReplyError:
+    """Build the error of EXPIRE with NX and another condition."""
+    return ReplyError("ERR NX and XX, GT or LT options at the same time are not compatible")
+
+
+def gt_with_lt() -> ReplyError:
+    """Build the error of EXPIRE with GT and LT."""
+    return ReplyError("ERR GT and LT options at the same time are not compatible")
+
+
+def same_object() -> ReplyError:
+    """Build the error of COPY or MOVE onto the key itself."""
+    return ReplyError("ERR source and destination objects are the same")
+
+
+def out_of_bounds(low: int, high: int) -> ReplyError:
+    """Build the error of an integer outside of `low` to `high`, both allowed."""
+    return ReplyError(f"ERR value is out of range, value must between {low} and {high}")
+
+
+def invalid_db_index(which: str) -> ReplyError:
+    """Build the error of SWAPDB with a database that is no integer; `which` is first or second."""
+    return ReplyError(f"ERR invalid {which} DB index")
+
+
+def invalid_cursor() -> ReplyError:
+    """Build the error of a SCAN cursor that is no 64-bit unsigned integer."""
+    return ReplyError("ERR invalid cursor")
+
+
+def novalues_outside_hscan() -> ReplyError:
+    """Build the error of NOVALUES in a SCAN of anything but a hash."""
+    return ReplyError("ERR NOVALUES option can only be used in HSCAN")
+
+
+def no_access_frequency() -> ReplyError:
+    """Build the error of OBJECT FREQ while no LFU policy evicts."""
+    return ReplyError(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note "
+        "that when switching between policies at runtime LRU and LFU data will take some time to "
+        "adjust."
+    )

@@ -1,0 +1,122 @@
+"""Each bound on a queue, buffer or retry, and why it has the size it has."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Spanning commands in flight. A client has at most one (it is a barrier for its own client), so
+# with the default maxclients of 10000 none is refused for this.
+MAX_TICKETS: Final = 16_384
+
+# Bytes of their parts, kept until release in case a participant dies. As much as the largest single
+# value; a command that is alone is let in whatever its size, which the client's query buffer has
+# bounded.
+MAX_TICKET_BYTES: Final = 512 * 1024 * 1024
+
+# Ordinary commands of one partition that wait behind locks: six pipelined by each of 10000 clients.
+MAX_LOCK_WAITERS: Final = 65_536
+
+# Bytes kept of a line of a log message; Redis cuts at 1024 as well. A line is one write(2), and the
+# processes share a log.
+MAX_LOG_LINE_BYTES: Final = 1024
+
+# Workers. They are joined by N * (N - 1) pipes: 128 already mean 32,512 descriptors in the
+# supervisor.
+MAX_WORKERS: Final = 128
+
+# Addresses in `bind`, as in Redis.
+MAX_BIND_ADDRESSES: Final = 16
+
+# Bytes of a unix socket's path: sun_path of unix(7) has 108, the last one for the terminating NUL.
+MAX_UNIX_PATH_BYTES: Final = 107
+
+# Bytes of one configuration file, nine times Redis's commented redis.conf; a wrong path may lead to
+# anything.
+MAX_CONFIG_FILE_BYTES: Final = 1024 * 1024
+
+# `include` inside of an included file: this deep nobody writes by hand, it is a circle.
+MAX_INCLUDE_DEPTH: Final = 16
+
+# Bytes of one answer on the control socket: STATUS of 128 workers takes some 50 kB.
+MAX_CONTROL_REPLY_BYTES: Final = 8 * 1024 * 1024
+
+# Bytes of one frame between processes. The largest command is bounded by client-query-buffer-limit
+# (1 GB), the largest reply by proto-max-bulk-len times the keys of one part; a size is a u32.
+MAX_FRAME_BYTES: Final = (1 << 32) - 1
+
+# One read from a pipe; as much as a pipe holds after F_SETPIPE_SZ, so that one read empties it.
+PIPE_READ_BYTES: Final = 1 << 18
+PIPE_BYTES: Final = 1 << 18
+
+# One read from a client. hiredis takes pieces of up to 64 kB at full speed, three times longer for
+# 1 MB.
+CLIENT_READ_BYTES: Final = 1 << 16
+
+# Replies of a client that are not sent: above this its commands wait (it does not read).
+MAX_UNSENT_REPLY_BYTES: Final = 1 << 20
+
+# Commands of a client received behind one that it has to wait for: above this it is not read.
+MAX_PARKED_INPUT_BYTES: Final = 1 << 20
+
+# Hops of one client without a reply: as many as a pipeline of small commands in one read, so that
+# memory for the replies of a careless pipeline of large GETs stays bounded.
+MAX_HOPS_IN_FLIGHT: Final = 2048
+
+# Bytes waiting for one peer's pipe: above this the clients that want more of that peer wait.
+MAX_PEER_OUTBOX_BYTES: Final = 1 << 24
+
+# Hops to a worker that is being replaced: how many wait, and how long, before they are answered
+# TRYAGAIN or LOADING.
+MAX_PARKED_HOPS: Final = 65_536
+PARK_MS: Final = 5_000
+
+# Connections accepted in one turn of the supervisor, so that spanning commands are not held up by a
+# flood of them.
+ACCEPTS_PER_TURN: Final = 64
+
+# Connections handed to a worker whose channel did not take them yet; beyond, nothing is accepted.
+MAX_UNSENT_CLIENTS: Final = 4096
+
+# Bytes of a string that grows by APPEND, SETRANGE or SETBIT: the default of proto-max-bulk-len.
+MAX_STRING_BYTES: Final = 512 * 1024 * 1024
+
+# Bytes of one annotation of the log with its CRLF: Redis's loader and redis-check-aof read these
+# lines through a buffer of 1024 bytes, and take the rest of a longer one for a command.
+MAX_ANNOTATION_BYTES: Final = 1023
+
+# Bytes of a part's answer kept in its annotation: statuses and integers are shorter. The rest of
+# the line is for the participants, at most 300 bytes with MAX_WORKERS.
+MAX_LOGGED_REPLY_BYTES: Final = 128
+
+# Bytes of one argument in the log. No proto-max-bulk-len comes near, so a larger length is damage.
+MAX_LOGGED_BULK_BYTES: Final = 1 << 32
+
+# Bytes of the log read at a time. hiredis takes pieces of up to 64 kB at full speed.
+LOG_READ_BYTES: Final = 1 << 16
+
+# Bytes of several unwritten turns joined for one write.
+LOG_WRITE_BYTES: Final = 1 << 20
+
+# Bytes of the log in memory until an fsync succeeded (a failed one may drop them from the page
+# cache): above this everysec does not wait for its second, above twice this it waits for the disk.
+MAX_UNSYNCED_LOG_BYTES: Final = 1 << 26
+
+# Bytes of the log in memory that a failing disk did not take. Writes are refused from its first
+# error on, so only expiry and what was under way add to it: as much as the largest single write
+# (a query buffer), then the worker gives up.
+MAX_UNWRITTEN_LOG_BYTES: Final = 1 << 30
+
+# Bytes of the manifest: 128 workers with hundreds of slot ranges and files each.
+MAX_MANIFEST_BYTES: Final = 1 << 22
+
+# Bytes of one line of a request: an inline command, or the header of an array or argument. As in
+# Redis.
+MAX_REQUEST_LINE_BYTES: Final = 1 << 16
+
+# Arguments of one command, as in Redis (a C int); the query buffer limit comes much earlier.
+MAX_REQUEST_ARGS: Final = (1 << 31) - 1
+
+# What a client may send before it has authenticated: arguments, and bytes of each. As in Redis;
+# enough for HELLO and AUTH, too little to fill the memory of a server one has no password of.
+MAX_UNAUTHENTICATED_ARGS: Final = 10
+MAX_UNAUTHENTICATED_ARG_BYTES: Final = 16_384
