@@ -1,0 +1,97 @@
+"""A partition for tests, and what always holds of one."""
+
+from collections.abc import Sequence
+from random import Random
+
+from shoal.proto.errors import ReplyError
+from shoal.proto.replies import Reply, encode
+from shoal.proto.slots import SLOTS, key_slot
+from shoal.worker.keyspace import Keyspace, Store, expire_of
+from shoal.worker.registry import resolve
+
+NOW_MS = 1_700_000_000_000
+
+
+class Partition:
+    """A store, and what a command on it leaves behind.
+
+    Attributes:
+        db: the database that commands run on.
+        logged: (db, argv) that the last command logs, the DEL of an expired key included.
+        events: the keyspace events of the last command, `0 g:del key`: database, kind, event, key.
+    """
+
+    def __init__(self, slots: range = range(SLOTS), databases: int = 16, seed: int = 1) -> None:
+        self.store = Store(slots, databases, Random(seed))
+        self.store.now_ms = NOW_MS
+        self.store.log = lambda db, argv: self.logged.append((db, argv))
+        self.store.notify = self._notify
+        self.db = 0
+        self.logged: list[tuple[int, tuple[bytes, ...]]] = []
+        self.events: list[str] = []
+
+    def _notify(self, db: int, kind: bytes, event: bytes, key: bytes) -> None:
+        self.events.append(f"{db} {kind.decode()}:{event.decode()} {key.decode()}")
+
+    @property
+    def ks(self) -> Keyspace:
+        """The view of the current database."""
+        return self.store.view(self.db)
+
+    def run(self, argv: Sequence[bytes], resp: int = 2) -> bytes:
+        """Run a command as the dispatcher does; return its encoded reply, or its error."""
+        store = self.store
+        self.logged, self.events, store.dirty, store.effects = [], [], 0, None
+        command = resolve(list(argv))
+        try:
+            answer: Reply = command.handler(self.ks, *argv[command.skip :])
+        except ReplyError as error:
+            assert not store.dirty, "an error after a change"
+            return error.encode()
+        assert command.write or not store.dirty, "a read that changes"
+        if store.dirty:
+            said = [tuple(argv)] if store.effects is None else store.effects
+            self.logged += [(self.db, effect) for effect in said]
+        return encode(answer, resp)
+
+    def live(self) -> dict[tuple[int, bytes], tuple[bytes, int]]:
+        """Return (db, key) -> (data, expire time or 0) of all strings that have not expired."""
+        found = {}
+        for database in self.store.databases():
+            view = self.store.view(database.index)
+            for slot in database.slots:
+                for key, value in view.live_keys(slot):
+                    data = value if value.__class__ is bytes else bytes(value.data)
+                    found[database.index, key] = (data, expire_of(value))
+        return found
+
+
+def check_store(store: Store, *, in_visit: int | None = None) -> None:
+    """Assert what the text of worker/keyspace.py says always holds.
+
+    Args:
+        in_visit: the slot that the expire cycle is in the middle of, whose hint it keeps.
+    """
+    for db in store.databases():
+        assert db.tables.count(None) == SLOTS - len(store.slots), "tables of others' slots"
+        size = volatile = 0
+        for slot in db.slots:
+            table = db.tables[slot]
+            assert table is not None, f"slot {slot} has no table"
+            assert db.read[slot] is table or db.read[slot] is None, f"slot {slot}: stale read table"
+            assert db.write[slot] is table or db.write[slot] is None, f"slot {slot}: stale write"
+            assert db.write[slot] is None or db.read[slot] is table, f"slot {slot}: writes only"
+            size += len(table)
+            for key, value in table.items():
+                assert key_slot(key) == slot, key
+                assert value.__class__ is not bytearray, key
+                expire_ms = expire_of(value)
+                if expire_ms:
+                    volatile += 1
+                    if slot != in_visit:
+                        hint = db.next_expire.get(slot)
+                        assert hint is not None, f"{key!r} is volatile, slot {slot} has no hint"
+                        assert hint <= expire_ms, f"{key!r} expires before the hint of slot {slot}"
+        assert db.size == size
+        assert db.volatile == volatile
+        assert all(slot in db.slots for slot in db.next_expire)

@@ -1,0 +1,1 @@
+"""A worker: owns one partition of the keys and the connections it was given."""

@@ -1,0 +1,740 @@
+"""From a command to its reply: checks, routing, execution, the log.
+
+A command of a client is tried in this order (docs/architecture.md has the picture):
+1. its fused form in the connection's hot table: done in one call, or it says which slot the key
+   has;
+2. a key of another worker: a hop, sent with this turn's frame; a placeholder keeps the reply's
+   place;
+3. the generic way, `execute`: look up, arity, authentication, pause, then by scope and keys: run
+   here, hop, or send parts to the coordinator.
+
+Replies leave in request order, because `Connection.out` holds them in that order and is sent only
+as far as it is complete. A client waits (`blocked`) while a spanning command or a call to the
+supervisor is under way, and a spanning command waits until the client's earlier hops are answered:
+so effects happen in the order sent.
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from shoal.proto import errors
+from shoal.proto.errors import ReplyError
+from shoal.proto.limits import (
+    MAX_HOPS_IN_FLIGHT,
+    MAX_PARKED_HOPS,
+    MAX_PEER_OUTBOX_BYTES,
+    MAX_UNSENT_REPLY_BYTES,
+    PARK_MS,
+)
+from shoal.proto.messages import CALL, SPAN, SUPERVISOR
+from shoal.proto.replies import Array, Reply, encode
+from shoal.proto.slots import SLOTS, key_slot, owner_of
+from shoal.worker.client import ReplyMode
+from shoal.worker.connection import Block, Connection
+from shoal.worker.hot import Hot, HotTable
+from shoal.worker.participant import Part, Participant
+from shoal.worker.peers import Context, Hop, Peer, Uplink
+from shoal.worker.registry import (
+    COMMANDS,
+    LATER,
+    Command,
+    LockScope,
+    PartAnswer,
+    Scope,
+    resolve,
+)
+from shoal.worker.server import Server
+
+if TYPE_CHECKING:
+    from shoal.worker.aof import Segment
+
+_BIG_REPLY: Final = 4096  # replies below this are not counted one by one
+
+Stop = bool
+
+
+class _Span:
+    """A spanning command under way at its home."""
+
+    __slots__ = ("at", "command", "conn", "positions", "resp")
+
+    def __init__(
+        self, conn: Connection, at: int, command: Command, positions: dict[int, list[int]]
+    ) -> None:
+        self.conn, self.at, self.command, self.positions = conn, at, command, positions
+        self.resp = conn.client.resp
+
+
+class Dispatcher:
+    """Runs the commands of this worker's clients, of its peers, and its parts of spanning commands.
+
+    Attributes:
+        flushable: connections with something to send at the turn's end.
+        resumable: connections whose blocked commands may go on.
+        disk_error: why writes are refused (an encoded error reply), None while the log can be
+            written.
+        participant: set once by the worker's main; its `busy` is empty while no lock is held here.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        peers: list[Peer | None],
+        uplink: Uplink,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        """Serve for worker `server.index`; `peers[i]` is None for ourselves; `clock_ns` is
+        monotonic.
+        """
+        self.server = server
+        self.store = server.store
+        self.peers = peers
+        self.uplink = uplink
+        self.participant: Participant
+        self.segment: Segment | None = server.segment
+        self._clock_ns = clock_ns
+        self._slot_peer: list[Peer | None] = [
+            peers[owner_of(slot, server.workers)] for slot in range(SLOTS)
+        ]
+        self.flushable: list[Connection] = []
+        self.resumable: list[Connection] = []
+        self.disk_error: bytes | None = None
+        self._paused: list[Connection] = []
+        self._hots: dict[Context, Hot] = {}
+        self._contexts: dict[Context, Context] = {}
+        self._tables: dict[tuple[int, int, bool, bool], HotTable] = {}
+        self._refs: dict[int, _Span | tuple[Connection, int]] = {}
+        self._last_ref = 0
+        self._last_handle = 0
+        self.now_ms = 0  # monotonic, set by the loop once per turn: deadlines
+
+    # -- a connection's state
+    # -----------------------------------------------------------------------------
+
+    def bind(self, conn: Connection) -> None:
+        """Choose the hot table and the hop context that fit the client's state."""
+        client = conn.client
+        plain = (
+            client.authenticated
+            and client.reply_mode is ReplyMode.ON
+            and conn.blocked is not Block.CLOSING
+        )
+        pause = self.server.pause
+        paused = pause.until_ms > self.store.now_ms
+        reads = plain and not (paused and not pause.writes_only)
+        writes = plain and not paused and self.disk_error is None
+        conn.context = self._context(client.db, client.resp)
+        conn.hot = self._table(client.db, client.resp, reads, writes).get
+
+    def rebind_all(self) -> None:
+        """Bind every connection anew: the disk's state or a pause has changed."""
+        for client in self.server.clients.values():
+            if isinstance(client.link, Connection):
+                self.bind(client.link)
+
+    def set_disk_error(self, text: str | None) -> None:
+        """Refuse writes with this MISCONF text from now on, or (None) accept them again."""
+        self.disk_error = None if text is None else ReplyError(text).encode()
+        self.rebind_all()
+
+    def pause_changed(self) -> None:
+        """Let waiting clients try again after CLIENT PAUSE, UNPAUSE or the end of a pause."""
+        self.rebind_all()
+        waiting, self._paused = self._paused, []
+        for conn in waiting:
+            self._unblock(conn)
+
+    def _context(self, db: int, resp: int) -> Context:
+        return self._contexts.setdefault((db, resp), (db, resp))
+
+    def _table(self, db: int, resp: int, reads: bool, writes: bool) -> HotTable:
+        where = (db, resp, reads, writes)
+        table = self._tables.get(where)
+        if table is None:
+            hot = self._hots.get((db, resp))
+            if hot is None:
+                hot = self._hots[db, resp] = Hot(self.store, db, resp, self.segment)
+            table = self._tables[where] = hot.table(reads=reads, writes=writes)
+        return table
+
+    def collect_hot_counts(self) -> None:
+        """Add the fused commands' counts to the command table and the statistics."""
+        for hot in self._hots.values():
+            for name, calls in hot.take_counts().items():
+                if calls:
+                    COMMANDS[name].calls += calls
+
+    # -- a client's commands
+    # ------------------------------------------------------------------------------
+
+    def run(self, conn: Connection, commands: list[list[bytes]]) -> None:
+        """Run a client's commands in order, until done or until one has to wait."""
+        if conn.blocked:
+            conn.todo += commands
+            return
+        self.server.stats.commands += len(commands)
+        conn.client.commands += len(commands)
+        out = conn.out
+        append = out.append
+        hot = conn.hot
+        slot_peer = self._slot_peer
+        context = conn.context
+        rest = iter(commands)
+        for argv in rest:
+            fused = hot(argv[0])
+            if fused is not None:
+                reply = fused(argv)
+                if reply.__class__ is bytes:
+                    append(reply)
+                    continue
+                if reply is not None:
+                    peer = slot_peer[reply]
+                    if peer is not None and peer.open and conn.waiting < MAX_HOPS_IN_FLIGHT:
+                        if peer.context is not context:
+                            peer.requests.append(context)
+                            peer.context = context
+                        peer.requests.append(argv)
+                        peer.pending.append((conn, conn.base + len(out), argv, context))
+                        append(None)
+                        conn.waiting += 1
+                        continue
+            if self.execute(conn, argv):
+                if conn.blocked is Block.CLOSING:
+                    conn.todo.clear()
+                    break
+                left = list(rest)
+                if conn.retry:  # this very command has not been run
+                    left.insert(0, argv)
+                    conn.retry = False
+                conn.todo = left + conn.todo
+                self.server.stats.commands -= len(left)
+                conn.client.commands -= len(left)
+                break
+            hot, context = conn.hot, conn.context
+        if not conn.in_flush:
+            conn.in_flush = True
+            self.flushable.append(conn)
+
+    def execute(self, conn: Connection, argv: list[bytes]) -> Stop:
+        """Run one command the generic way; tell whether the client's next ones have to wait.
+
+        The reply is appended, or its placeholder. With `conn.retry` set nothing was done: the
+        command itself has to wait.
+        """
+        client = conn.client
+        try:
+            command = resolve(argv)
+            if not client.authenticated and not command.no_auth:
+                raise errors.noauth()
+            client.last_command = command.name
+            pause = self.server.pause
+            if pause.until_ms and self._held_by_pause(command):
+                self._paused.append(conn)
+                return self._block(conn, Block.PAUSED, retry=True)
+            if command.scope is Scope.KEYSPACE:
+                return self._route(conn, command, argv)
+            if command.scope is Scope.SERVER:
+                return self._span(conn, command, argv, [])
+            reply = self._call(command, command.handler, client, argv)
+            if reply is LATER:
+                return True
+        except ReplyError as error:
+            self._count_error(error.text)
+            reply = error.encode()
+        self._reply(conn, encode(reply, client.resp))
+        if client.close_after_reply:
+            conn.blocked = Block.CLOSING
+            return True
+        return bool(conn.blocked)
+
+    def _held_by_pause(self, command: Command) -> bool:
+        pause = self.server.pause
+        if pause.until_ms <= self.store.now_ms:
+            return False
+        if command.name in _NEVER_PAUSED:
+            return False
+        return command.write or not pause.writes_only
+
+    def _reply(self, conn: Connection, reply: bytes) -> None:
+        client = conn.client
+        if client.reply_mode is not ReplyMode.ON:
+            # CLIENT REPLY SKIP has no reply itself and skips the one after it.
+            if client.reply_mode is ReplyMode.SKIP and client.last_command != b"client|reply":
+                client.set_reply_mode(ReplyMode.ON)
+            return
+        conn.out.append(reply)
+        if len(reply) >= _BIG_REPLY:
+            conn.big_bytes += len(reply)
+            if conn.big_bytes > MAX_UNSENT_REPLY_BYTES and not conn.blocked:
+                self._block(conn, Block.OUTPUT)
+
+    def _placeholder(self, conn: Connection) -> int:
+        """Keep the reply's place and return its index, -1 when the client wants no reply."""
+        conn.waiting += 1
+        client = conn.client
+        if client.reply_mode is not ReplyMode.ON:
+            if client.reply_mode is ReplyMode.SKIP:
+                client.set_reply_mode(ReplyMode.ON)
+            return -1
+        conn.out.append(None)
+        return conn.base + len(conn.out) - 1
+
+    def fill(self, conn: Connection, at: int, reply: bytes) -> None:
+        """Put a reply that came later in its place."""
+        conn.waiting -= 1
+        if conn.closed:
+            return
+        if at >= 0:
+            conn.out[at - conn.base] = reply
+        if not conn.waiting:
+            if conn.blocked is Block.REPLY:
+                self._unblock(conn)
+            if not conn.in_flush:
+                conn.in_flush = True
+                self.flushable.append(conn)
+
+    def _block(self, conn: Connection, why: Block, *, retry: bool = False) -> Stop:
+        conn.blocked = why
+        conn.retry = retry
+        return True
+
+    def _unblock(self, conn: Connection) -> None:
+        if conn.blocked is not Block.CLOSING and not conn.closed:
+            conn.blocked = Block.NOTHING
+            self.resumable.append(conn)
+
+    def output_drained(self, conn: Connection) -> None:
+        """Let a client go on that waited for its replies to be sent."""
+        if conn.blocked is Block.OUTPUT:
+            self._unblock(conn)
+
+    def run_resumable(self) -> None:
+        """Run the commands of clients that need not wait any longer."""
+        while self.resumable:
+            conn = self.resumable.pop()
+            if conn.blocked or conn.closed:
+                continue
+            todo, conn.todo = conn.todo, []
+            if todo:
+                self.run(conn, todo)
+            conn.todo_drained()
+
+    # -- routing
+    # ------------------------------------------------------------------------------------------
+
+    def _route(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
+        spec = command.spec
+        if self.server.workers == 1:
+            if not spec.keys and command.spanning is not None:
+                return self._span(conn, command, argv, [])
+            return self._run_here(conn, command, argv)
+        if command.route is not None:
+            return self._hop_or_run(conn, command, argv, command.route(argv))
+        positions = spec.key_positions(argv) if spec.keys else []
+        if not positions:
+            if command.spanning is not None and not spec.keys:
+                return self._span(conn, command, argv, [])
+            return self._run_here(conn, command, argv)
+        slot = key_slot(argv[positions[0]])
+        if len(positions) > 1:
+            slot_peer = self._slot_peer
+            peer = slot_peer[slot]
+            for at in positions:
+                if slot_peer[key_slot(argv[at])] is not peer:
+                    if command.spanning is None:
+                        raise errors.crossslot()
+                    return self._span(conn, command, argv, positions)
+        return self._hop_or_run(conn, command, argv, slot)
+
+    def _hop_or_run(self, conn: Connection, command: Command, argv: list[bytes], slot: int) -> Stop:
+        peer = self._slot_peer[slot]
+        if peer is None:
+            return self._run_here(conn, command, argv)
+        if peer.outbox_bytes > MAX_PEER_OUTBOX_BYTES:
+            peer.stalled.append(conn)
+            return self._block(conn, Block.PEER, retry=True)
+        if conn.waiting >= MAX_HOPS_IN_FLIGHT:
+            return self._block(conn, Block.REPLY, retry=True)
+        if not peer.up and len(peer.parked) >= MAX_PARKED_HOPS:
+            raise errors.try_again(
+                "too many commands wait for the key's worker, which is restarting"
+            )
+        context = conn.context
+        hop: Hop = (conn, self._placeholder(conn), argv, context)
+        if peer.up:
+            self.send_hop(peer, hop)
+        else:
+            peer.parked.append((self.now_ms + PARK_MS, hop))
+        return False
+
+    def send_hop(self, peer: Peer, hop: Hop) -> None:
+        """Add a request to the peer's next frame."""
+        context = hop[3]
+        if peer.context is not context:
+            peer.requests.append(context)
+            peer.context = context
+        peer.requests.append(hop[2])
+        peer.pending.append(hop)
+        self.server.stats.hops += 1
+
+    def _run_here(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
+        client = conn.client
+        db, resp = client.db, client.resp
+        if self.participant.busy:
+            at = self._placeholder(conn)
+
+            def resume() -> None:
+                self.fill(conn, at, self._run_safely(command, argv, db, resp))
+
+            try:
+                admitted = self._admit(command, argv, db, resume)
+            except ReplyError as error:
+                self.fill(conn, at, error.encode())
+                return bool(conn.blocked)
+            if admitted:
+                resume()
+            return bool(conn.blocked)
+        self._reply(conn, self._run_safely(command, argv, db, resp))
+        return bool(conn.blocked)
+
+    def _admit(
+        self, command: Command, argv: list[bytes], db: int, resume: Callable[[], None]
+    ) -> bool:
+        spec = command.spec
+        keys = tuple([argv[at] for at in spec.key_positions(argv)]) if spec.keys else ()
+        return self.participant.admit(db, keys, command.write, resume)
+
+    # -- running
+    # ------------------------------------------------------------------------------------------
+
+    def _run_safely(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes:
+        """Run a command over this partition's keys, log what it changed, and return the encoded
+        reply.
+        """
+        if command.write and self.disk_error is not None:
+            command.rejected += 1
+            self._count_error(self.disk_error[1:-2])
+            return self.disk_error
+        store = self.store
+        try:
+            reply = self._call(command, command.handler, store.view(db), argv)
+        except ReplyError as error:
+            self._count_error(error.text)
+            reply = error.encode()
+        if store.dirty or store.effects:
+            self._log_effects(db, argv)
+        return encode(reply, resp)
+
+    def _call(
+        self, command: Command, handler: Callable[..., Any], first: Any, argv: list[bytes]
+    ) -> Reply:
+        """Call a handler with everything around it: dirty, effects, statistics."""
+        store = self.store
+        store.dirty = 0
+        store.effects = None
+        started = self._clock_ns()
+        try:
+            reply: Reply = handler(first, *argv[command.skip :])
+        except ReplyError:
+            command.failed += 1
+            raise
+        finally:
+            command.calls += 1
+            command.usec += (self._clock_ns() - started) // 1000
+        return reply
+
+    def _log_effects(self, db: int, argv: list[bytes]) -> None:
+        store = self.store
+        store.dirty_total += store.dirty
+        if self.segment is not None:
+            effects = store.effects if store.effects is not None else [tuple(argv)]
+            self.segment.log_all(db, effects)
+
+    def _count_error(self, text: bytes) -> None:
+        stats = self.server.stats
+        stats.error_replies += 1
+        code = text.split(b" ", 1)[0]
+        if code in stats.errors or len(stats.errors) < 128:
+            stats.errors[code] = stats.errors.get(code, 0) + 1
+
+    # -- peers
+    # --------------------------------------------------------------------------------------------
+
+    def run_requests(self, peer: Peer, requests: list[Any]) -> list[Any]:
+        """Run a peer's requests; return what is left when its replies have become too large for one
+        turn.
+        """
+        context = self._context(0, 2)
+        hot = self._hop_table(context)
+        append = peer.replies.append
+        rest = iter(requests)
+        for argv in rest:
+            if argv.__class__ is tuple:
+                context = self._context(*argv)
+                hot = self._hop_table(context)
+                continue
+            fused = hot(argv[0])
+            if fused is not None:
+                reply = fused(argv)
+                if reply.__class__ is bytes:
+                    append(reply)
+                    continue
+            answer = self._execute_hop(peer, context, argv)
+            append(answer)
+            if answer.__class__ is bytes and len(answer) >= _BIG_REPLY:
+                peer.reply_bytes += len(answer)
+                if peer.reply_bytes > MAX_PEER_OUTBOX_BYTES:
+                    left = list(rest)
+                    return [context, *left] if left else left
+        return []
+
+    def _hop_table(self, context: Context) -> Callable[[bytes], Any]:
+        return self._table(*context, True, self.disk_error is None).get
+
+    def _execute_hop(self, peer: Peer, context: Context, argv: list[bytes]) -> bytes | int:
+        command = resolve(argv)
+        db, resp = context
+        if self.participant.busy:
+            handle = self._last_handle + 1
+            waited = False
+
+            def resume() -> None:
+                reply = self._run_safely(command, argv, db, resp)
+                peer.late.append((handle, reply))
+
+            try:
+                waited = not self._admit(command, argv, db, resume)
+            except ReplyError as error:
+                return error.encode()
+            if waited:
+                self._last_handle = handle
+                return handle
+        return self._run_safely(command, argv, db, resp)
+
+    def take_replies(
+        self, peer: Peer, replies: list[bytes | int], late: list[tuple[int, bytes]]
+    ) -> None:
+        """Fill in what a peer answered to our hops."""
+        pending = peer.pending
+        flushable = self.flushable
+        for reply in replies:
+            hop = pending.popleft()
+            if isinstance(reply, int):
+                peer.deferred[reply] = hop
+                continue
+            conn = hop[0]
+            conn.waiting -= 1
+            if conn.closed:
+                continue
+            at = hop[1]
+            if at >= 0:
+                conn.out[at - conn.base] = reply
+            if not conn.waiting:
+                if conn.blocked is Block.REPLY:
+                    self._unblock(conn)
+                if not conn.in_flush:
+                    conn.in_flush = True
+                    flushable.append(conn)
+        for handle, reply in late:
+            conn, at, _, _ = peer.deferred.pop(handle)
+            self.fill(conn, at, reply)
+
+    def peer_lost(self, peer: Peer, lost: list[Hop]) -> None:
+        """Deal with the hops a dead worker has not answered: reads are sent again, writes are
+        uncertain.
+        """
+        for hop in lost:
+            conn, at, argv, _ = hop
+            command = resolve(argv)
+            if command.write:
+                self.fill(conn, at, errors.outcome_unknown().encode())
+            elif len(peer.parked) < MAX_PARKED_HOPS:
+                peer.parked.append((self.now_ms + PARK_MS, hop))
+            else:
+                self.fill(conn, at, errors.try_again("the key's worker is restarting").encode())
+
+    def peer_up(self, peer: Peer) -> None:
+        """Send what waited for a worker that serves again."""
+        while peer.parked:
+            _, hop = peer.parked.popleft()
+            self.send_hop(peer, hop)
+
+    def expire_parked(self, peer: Peer) -> None:
+        """Answer the hops that have waited too long for a worker."""
+        while peer.parked and peer.parked[0][0] <= self.now_ms:
+            _, (conn, at, _, _) = peer.parked.popleft()
+            error = (
+                errors.loading() if peer.loading else errors.try_again("the key's worker is down")
+            )
+            self.fill(conn, at, error.encode())
+
+    def peer_drained(self, peer: Peer) -> None:
+        """Let the clients go on that waited for the peer's outbox."""
+        if peer.stalled and peer.outbox_bytes <= MAX_PEER_OUTBOX_BYTES // 2:
+            stalled, peer.stalled = peer.stalled, []
+            for conn in stalled:
+                self._unblock(conn)
+
+    # -- spanning commands
+    # --------------------------------------------------------------------------------
+
+    def _span(
+        self, conn: Connection, command: Command, argv: list[bytes], positions: list[int]
+    ) -> Stop:
+        spanning = command.spanning
+        assert spanning is not None
+        if conn.waiting:  # a barrier: all our earlier commands first
+            return self._block(conn, Block.REPLY, retry=True)
+        client = conn.client
+        if spanning.prepare is not None:
+            argv = [*argv[: command.skip], *spanning.prepare(client, tuple(argv[command.skip :]))]
+        workers = self.server.workers
+        if workers == 1 and not spanning.supervisor:
+            self._reply(conn, self._span_alone(command, argv, client.db, client.resp))
+            return self._after_server_command(conn)
+        db: int | None = client.db
+        ordinals: dict[int, list[int]] = {}
+        parts: dict[int, bytes] = {}
+        if spanning.locks is LockScope.KEYS:
+            step = command.spec.keys[0].step
+            slot_peer, index = self._slot_peer, self.server.index
+            argvs: dict[int, list[bytes]] = {}
+            keys: dict[int, list[bytes]] = {}
+            for ordinal, at in enumerate(positions):
+                key = argv[at]
+                peer = slot_peer[key_slot(key)]
+                worker = index if peer is None else peer.worker
+                if worker not in argvs:
+                    argvs[worker] = argv[: command.skip]
+                    keys[worker] = []
+                    ordinals[worker] = []
+                argvs[worker] += argv[at : at + step]
+                keys[worker].append(key)
+                ordinals[worker].append(ordinal)
+            for worker, part_argv in argvs.items():
+                part = (db, tuple(keys[worker]), command.write, part_argv, client.resp, client.db)
+                parts[worker] = marshal.dumps(part, 2)
+        else:
+            locked = () if spanning.locks is LockScope.NOTHING else None
+            if spanning.locks is LockScope.STORE:
+                db = None
+            blob = marshal.dumps((db, locked, command.write, argv, client.resp, client.db), 2)
+            parts = dict.fromkeys(range(workers), blob)
+            if spanning.supervisor:
+                parts[SUPERVISOR] = blob
+        self.server.stats.spanning += 1
+        at = self._placeholder(conn)
+        self._last_ref += 1
+        self._refs[self._last_ref] = _Span(conn, at, command, ordinals)
+        self.uplink.messages.append((SPAN, self._last_ref, parts, command.write))
+        return self._block(conn, Block.REPLY)
+
+    def _after_server_command(self, conn: Connection) -> Stop:
+        if conn.client.close_after_reply:
+            conn.blocked = Block.CLOSING
+        return bool(conn.blocked)
+
+    def _span_alone(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes:
+        """Do all of a spanning command where there is one partition."""
+        if command.write and self.disk_error is not None:
+            return self.disk_error
+        reply = self._part_reply(command, argv, db, resp)
+        if self.store.dirty or self.store.effects:
+            self._log_effects(db, argv)
+        return self._merge(command, [PartAnswer(self.server.index, (), reply)], resp)
+
+    def decode_part(self, blob: bytes) -> Part:
+        """Return a part as the participant wants it."""
+        db, keys, write, argv, resp, client_db = marshal.loads(blob)
+        return Part(db, keys, write, (argv, resp, client_db))
+
+    def execute_part(self, part: Part, ticket: int, participants: tuple[int, ...]) -> object:
+        """Run our part of a spanning command, all its locks granted, and log it under its
+        ticket.
+        """
+        command_of_part: Any = part.command  # what decode_part put there
+        argv, resp, db = command_of_part
+        command = resolve(argv)
+        reply = self._part_reply(command, argv, db, resp)
+        store = self.store
+        if part.write and self.segment is not None:
+            effects: list[tuple[bytes, ...]] = []
+            if store.effects is not None:
+                effects = store.effects
+            elif store.dirty:
+                effects = [tuple(argv)]
+            store.dirty_total += store.dirty
+            self.segment.log_ticket(ticket, participants, reply, db, effects)
+        return reply
+
+    def _part_reply(
+        self, command: Command, argv: list[bytes], db: int, resp: int
+    ) -> bytes | list[bytes]:
+        spanning = command.spanning
+        assert spanning is not None
+        first = self.server if command.scope is Scope.SERVER else self.store.view(db)
+        try:
+            reply = self._call(command, spanning.part or command.handler, first, argv)
+        except ReplyError as error:
+            self._count_error(error.text)
+            return error.encode()
+        if isinstance(reply, Array):
+            return [encode(item, resp) for item in reply.items]
+        return encode(reply, resp)
+
+    def _merge(self, command: Command, answers: list[PartAnswer], resp: int) -> bytes:
+        spanning = command.spanning
+        assert spanning is not None
+        for answer in answers:
+            if isinstance(answer.reply, bytes) and answer.reply[:1] == b"-":
+                return answer.reply
+        try:
+            return encode(spanning.merge(answers), resp)
+        except ReplyError as error:
+            return error.encode()
+
+    def on_answer(self, ref: int, replies: dict[int, Any]) -> None:
+        """The coordinator has all parts' answers to one of our clients' commands."""
+        span = self._refs.pop(ref)
+        assert isinstance(span, _Span)
+        answers = [
+            PartAnswer(worker, tuple(span.positions.get(worker, ())), replies[worker])
+            for worker in sorted(replies)
+        ]
+        self.fill(span.conn, span.at, self._merge(span.command, answers, span.resp))
+        if span.conn.client.close_after_reply:
+            span.conn.blocked = Block.CLOSING
+
+    def on_refuse(self, ref: int, text: bytes) -> None:
+        """The coordinator has refused a spanning command; nothing was run."""
+        span = self._refs.pop(ref)
+        assert isinstance(span, _Span)
+        self.fill(span.conn, span.at, ReplyError(text).encode())
+
+    def call_supervisor(self, conn: Connection, request: tuple[Any, ...]) -> None:
+        """Send a client's request to the supervisor; its reply fills the placeholder."""
+        self._last_ref += 1
+        self._refs[self._last_ref] = (conn, self._placeholder(conn))
+        self.uplink.messages.append((CALL, self._last_ref, request))
+        self._block(conn, Block.REPLY)
+
+    def on_told(self, ref: int, reply: bytes) -> None:
+        """The supervisor has answered a request."""
+        waiting = self._refs.pop(ref)
+        assert isinstance(waiting, tuple)
+        self.fill(*waiting, reply)
+
+
+_NEVER_PAUSED: Final = frozenset(
+    {
+        b"client|unpause",
+        b"client|pause",
+        b"client|kill",
+        b"client|list",
+        b"client|reply",
+        b"shutdown",
+    }
+)

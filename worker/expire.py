@@ -1,0 +1,172 @@
+"""The active expire cycle: keys that nobody reads any more are deleted too, and flushed memory is
+freed.
+
+`Database.next_expire` tells for each slot a time before which nothing in it expires. A round goes
+over the databases, collects the slots whose time has come, and visits one after the other: what has
+expired is deleted through the keyspace's door (so it is logged as DEL), and the slot's hint becomes
+exact. `run` makes steps of the round until its budget is spent and goes on from there the next
+time; so a round is a generator, and each `yield` in it is a place where the loop may turn to its
+clients. A step is one slot, or SLICE keys of a large one; between steps also a slice of the store's
+garbage is freed, so neither starves the other.
+
+Between two steps anything may happen to the keys. A visit of a large slot begins with a list of its
+keys; the hint is taken out, and put back at the end (or when the visit is broken off), together
+with what `Keyspace` has hinted for new keys meanwhile. That is the one exception to the keyspace's
+rule for hints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from shoal.worker.keyspace import Database, Keyspace, Store, Table, Value
+from shoal.worker.values import is_big
+
+# Keys looked at between two looks at the clock: 0.1 to 0.3 ms if all of them expire.
+SLICE: Final = 128
+# Entries of garbage freed in one step, some 0.05 ms.
+GARBAGE_STEPS: Final = 512
+# Weight of one run in the running estimate of keys that are expired and still there, as in Redis.
+STALE_WEIGHT: Final = 0.05
+
+_NEVER: Final = 1 << 63
+
+
+class ExpireCycle:
+    """Deletes the keys of one partition whose expire time has passed, in slices.
+
+    Attributes:
+        time_cap_reached: how often the budget ended a run (expired_time_cap_reached_count of INFO).
+        stale_percent: running estimate of how many percent of the keys with an expire time have
+            expired and are
+            still there (expired_stale_perc of INFO).
+    """
+
+    def __init__(self, store: Store, clock_ns: Callable[[], int]) -> None:
+        """Work on `store`; `clock_ns` is monotonic, in nanoseconds."""
+        self._store = store
+        self._clock_ns = clock_ns
+        self._round: Iterator[None] | None = None
+        self._volatile = 0  # keys with an expire time that this run has looked at
+        self._expired = 0  # and those of them that it deleted
+        self.time_cap_reached = 0
+        self.stale_percent = 0.0
+
+    def run(self, budget_us: int) -> bool:
+        """Delete what has expired by `store.now_ms`, and free garbage, until the budget is spent.
+
+        Args:
+            budget_us: monotonic microseconds; looked at after each step, so it is passed by one
+                step at most.
+        Returns: whether it stopped early: there is more to do, come back soon.
+        """
+        store, clock_ns = self._store, self._clock_ns
+        deadline_ns = clock_ns() + budget_us * 1000
+        self._volatile = self._expired = 0
+        expiring = store.active_expire
+        if expiring and self._round is None:
+            self._round = self._make_round()
+        while True:
+            if expiring:
+                assert self._round is not None
+                if next(self._round, _END) is _END:
+                    self._round = None
+                    expiring = False
+            if store.garbage:
+                store.free_some(GARBAGE_STEPS)
+            elif not expiring:
+                break
+            if clock_ns() >= deadline_ns:
+                self.time_cap_reached += 1
+                break
+        if self._volatile:
+            percent = 100.0 * self._expired / self._volatile
+            self.stale_percent += STALE_WEIGHT * (percent - self.stale_percent)
+        return expiring or bool(store.garbage)
+
+    def _make_round(self) -> Iterator[None]:
+        """Visit every slot that is due, yielding after each step."""
+        store = self._store
+        for db in store.databases():
+            hints = db.next_expire
+            if not hints:
+                continue
+            now_ms = store.now_ms
+            due = [slot for slot, at_ms in hints.items() if at_ms <= now_ms]
+            yield
+            for slot in due:
+                # Looked at again: since the last step the slot may have been visited, flushed,
+                # swapped or closed.
+                if db.next_expire.get(slot, _NEVER) <= store.now_ms and db.write[slot] is not None:
+                    table = db.keys_in(slot)
+                    if len(table) <= SLICE:
+                        self._visit(db, slot, table)
+                    else:
+                        yield from self._visit_in_slices(db, slot, table)
+                    yield
+
+    def _visit(self, db: Database, slot: int, table: Table) -> None:
+        earliest = _NEVER
+        expired = []
+        now_ms = self._store.now_ms
+        for item in table.items():
+            value = item[1]
+            if value.__class__ is not bytes:
+                at_ms = value.expire_ms
+                if at_ms:
+                    self._volatile += 1
+                    if at_ms <= now_ms:
+                        expired.append(item)
+                    elif at_ms < earliest:
+                        earliest = at_ms
+        self._delete(db, expired)
+        if earliest == _NEVER:
+            del db.next_expire[slot]
+        else:
+            db.next_expire[slot] = earliest
+
+    def _visit_in_slices(self, db: Database, slot: int, table: Table) -> Iterator[None]:
+        hints = db.next_expire
+        earliest = hints.pop(slot)
+        later = _NEVER
+        keys = list(table)
+        yield
+        for start in range(0, len(keys), SLICE):
+            if db.tables[slot] is not table or db.write[slot] is None:
+                break  # flushed, swapped or closed meanwhile
+            now_ms = self._store.now_ms
+            expired = []
+            for key in keys[start : start + SLICE]:
+                value = table.get(key)
+                if value is not None and value.__class__ is not bytes:
+                    at_ms = value.expire_ms
+                    if at_ms:
+                        self._volatile += 1
+                        if at_ms <= now_ms:
+                            expired.append((key, value))
+                        elif at_ms < later:
+                            later = at_ms
+            self._delete(db, expired)
+            yield
+        else:
+            earliest = later
+        # If it was broken off, the old hint still holds. After a flush or a swap `hints` is garbage
+        # or went along.
+        earliest = min(earliest, hints.get(slot, _NEVER))
+        if earliest != _NEVER:
+            hints[slot] = earliest
+
+    def _delete(self, db: Database, expired: list[tuple[bytes, Value]]) -> None:
+        if not expired:
+            return
+        self._expired += len(expired)
+        store = self._store
+        ks: Keyspace = store.view(db.index)
+        for key, value in expired:
+            ks.expire_now(key)
+            if is_big(value):
+                store.garbage.append(value)
+
+
+_END: Final = object()

@@ -1,0 +1,523 @@
+"""The keys of one partition, and the one door through which they change.
+
+`Store` is the partition: its databases, the hooks that hang on a change, and what the running
+command wants logged. `Database` is one numbered database: `db -> slot -> dict of key -> value`.
+`Keyspace` is the view of one database that command handlers get.
+
+A value is a plain `bytes` (a string that never expires) or an object with an `expire_ms` attribute:
+`values.string.String`, or the class of another Redis type. So `value.__class__ is bytes` answers
+"present, a string, cannot be expired" in one test.
+
+What always holds, for every database:
+- `tables[slot]` is a dict exactly for the slots of this partition, else None.
+- `read[slot]` and `write[slot]` are that same dict, or None while the slot is closed to the fused
+  commands of `worker/hot.py` (a lock, a waiting command; later a pending snapshot). Closed is "not
+  mine" to them, so an idle server pays nothing for the test.
+- `size` is the number of keys, `volatile` the number of those with an expire time;
+  `next_expire[slot]` is at most the earliest expire time in the slot, for every slot that has one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import accumulate, islice
+from random import Random
+from typing import Any, Final
+
+from shoal.proto import errors
+from shoal.proto.slots import SLOTS, key_slot
+from shoal.worker.values.string import String
+
+# bytes, String, or an object with expire_ms; mypy has no closed union for what is yet to come
+Value = Any
+Table = dict[bytes, Value]
+
+NO_EXPIRE: Final = -1
+NO_KEY: Final = -2
+
+
+def expire_of(value: Value) -> int:
+    """Return the expire time of a stored value in ms since the epoch, 0 for never."""
+    return 0 if value.__class__ is bytes else int(value.expire_ms)
+
+
+class Database:
+    """One numbered database of a partition; see the module's text for what its tables hold."""
+
+    __slots__ = ("index", "next_expire", "read", "size", "slots", "tables", "volatile", "write")
+
+    def __init__(self, index: int, slots: range) -> None:
+        """Make an empty database that owns `slots`."""
+        self.index = index
+        self.slots = slots
+        self.tables: list[Table | None] = [None] * SLOTS
+        for slot in slots:
+            self.tables[slot] = {}
+        self.read: list[Table | None] = list(self.tables)
+        self.write: list[Table | None] = list(self.tables)
+        self.size = 0
+        self.volatile = 0
+        self.next_expire: dict[int, int] = {}
+
+    def keys_in(self, slot: int) -> Table:
+        """Return the table of an owned slot."""
+        table = self.tables[slot]
+        assert table is not None, f"slot {slot} is not in this partition"
+        return table
+
+    def __iter__(self) -> Iterator[tuple[bytes, Value]]:
+        """Iterate over all keys and stored values, slot by slot; nothing may change meanwhile."""
+        for slot in self.slots:
+            yield from self.keys_in(slot).items()
+
+
+class Gate:
+    """Closes slots to the fused commands while something stands between them and the keys.
+
+    Every `close` is paired with one `open` of the same arguments. A whole database (key None) or
+    all databases (db None) close by name and are counted apart from the slots.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Guard the databases of `store`."""
+        self._store = store
+        self._slots: dict[
+            tuple[int, int], list[int]
+        ] = {}  # (db, slot) -> [readers', writers'] count
+        self._wide: dict[int | None, list[int]] = {}  # db or None for all -> the same
+
+    def close(self, db: int | None, key: bytes | None, write_only: bool) -> None:
+        """Close one key's slot, a database, or everything, for writes only or for reads too."""
+        self._count(db, key, write_only, 1)
+
+    def open(self, db: int | None, key: bytes | None, write_only: bool) -> None:
+        """Undo one `close` with the same arguments."""
+        self._count(db, key, write_only, -1)
+
+    def _count(self, db: int | None, key: bytes | None, write_only: bool, step: int) -> None:
+        if key is not None:
+            assert db is not None
+            slot = key_slot(key)
+            where = (db, slot)
+            counts = self._slots.setdefault(where, [0, 0])
+            counts[0] += 0 if write_only else step
+            counts[1] += step
+            self._refresh(self._store.database(db), slot)
+            if counts == [0, 0]:
+                del self._slots[where]
+            return
+        wide = self._wide.setdefault(db, [0, 0])
+        wide[0] += 0 if write_only else step
+        wide[1] += step
+        if wide == [0, 0]:
+            del self._wide[db]
+        for database in self._store.databases() if db is None else [self._store.database(db)]:
+            self.refresh(database)
+
+    def refresh(self, database: Database) -> None:
+        """Set the fused commands' tables of a database anew, after it was made or its tables
+        changed.
+        """
+        reads, writes = self._wide_counts(database.index)
+        shut: list[Table | None] = [None] * SLOTS
+        database.read[:] = shut if reads else database.tables
+        database.write[:] = shut if writes else database.tables
+        for db, slot in self._slots:
+            if db == database.index:
+                self._refresh(database, slot)
+
+    def _wide_counts(self, db: int) -> tuple[int, int]:
+        if not self._wide:
+            return 0, 0
+        one, every = self._wide.get(db, [0, 0]), self._wide.get(None, [0, 0])
+        return one[0] + every[0], one[1] + every[1]
+
+    def _refresh(self, database: Database, slot: int) -> None:
+        reads, writes = self._wide_counts(database.index)
+        counts = self._slots.get((database.index, slot), (0, 0))
+        table = database.tables[slot]
+        database.read[slot] = None if reads or counts[0] else table
+        database.write[slot] = None if writes or counts[1] else table
+
+
+class Store:
+    """One partition: its databases, and what is around the command that runs.
+
+    Attributes:
+        now_ms: wall clock of this turn, ms since the epoch; set by the loop once per turn.
+        dirty: changes made by the running command; the dispatcher resets it.
+        effects: what to log instead of the command itself; None means the command as it came.
+        log: called as `log(db, argv)` for an effect that precedes the running command (an expired
+            key's DEL), None when nothing is logged.
+        notify: called as `notify(db, kind, event, key)`; kind is a letter of
+            notify-keyspace-events.
+        on_change: called as `on_change(db, key)` when a key changed, for WATCH and tracking; None
+            when idle.
+    """
+
+    def __init__(self, slots: range, databases: int, random: Random) -> None:
+        """Make an empty partition that owns `slots`, with `databases` numbered databases."""
+        self.slots = slots
+        self.count = databases
+        self.random = random
+        self._dbs: dict[int, Database] = {}
+        self._views: dict[int, Keyspace] = {}
+        self.gate = Gate(self)
+        self.now_ms = 0
+        self.dirty = 0
+        self.effects: list[tuple[bytes, ...]] | None = None
+        self.log: Callable[[int, tuple[bytes, ...]], None] | None = None
+        self.notify: Callable[[int, bytes, bytes, bytes], None] | None = None
+        self.on_change: Callable[[int, bytes], None] | None = None
+        self.active_expire = True
+        self.hits = 0
+        self.misses = 0
+        self.expired_keys = 0
+        self.dirty_total = 0  # changes since start: rdb_changes_since_last_save of INFO
+        self.garbage: deque[Any] = deque()  # emptied tables and big values, freed in slices
+
+    def database(self, index: int) -> Database:
+        """Return a database, made at its first use. Raises: ReplyError outside the configured
+        count.
+        """
+        db = self._dbs.get(index)
+        if db is None:
+            if not 0 <= index < self.count:
+                raise errors.db_index_out_of_range()
+            db = self._dbs[index] = Database(index, self.slots)
+            self.gate.refresh(db)
+        return db
+
+    def databases(self) -> list[Database]:
+        """Return the databases in use, by index."""
+        return [self._dbs[index] for index in sorted(self._dbs)]
+
+    def view(self, index: int) -> Keyspace:
+        """Return the handlers' view of a database."""
+        view = self._views.get(index)
+        if view is None:
+            view = self._views[index] = Keyspace(self, self.database(index))
+        return view
+
+    def swap(self, first: int, second: int) -> None:
+        """Exchange the contents of two databases (SWAPDB); views and fused tables stay valid."""
+        a, b = self.database(first), self.database(second)
+        a.tables[:], b.tables[:] = b.tables[:], a.tables[:]
+        a.size, b.size = b.size, a.size
+        a.volatile, b.volatile = b.volatile, a.volatile
+        a.next_expire, b.next_expire = b.next_expire, a.next_expire
+        self.gate.refresh(a)
+        self.gate.refresh(b)
+
+    def flush(self, index: int) -> int:
+        """Empty a database and return the number of keys removed; memory is freed in slices
+        later.
+        """
+        db = self.database(index)
+        removed, db.size, db.volatile = db.size, 0, 0
+        db.next_expire = {}
+        for slot in db.slots:
+            table = db.keys_in(slot)
+            if table:
+                self.garbage.append(table)
+                db.tables[slot] = {}
+        self.gate.refresh(db)
+        return removed
+
+    def free_some(self, steps: int) -> None:
+        """Free up to about `steps` entries of what flush and lazy deletion left behind.
+
+        A dict is emptied in slices, and nobody else may hold it; anything else is dropped in one
+        step.
+        """
+        garbage = self.garbage
+        while garbage and steps > 0:
+            item = garbage[0]
+            size = len(item) if isinstance(item, dict) else 0
+            if size > steps:
+                for _ in range(steps):
+                    item.popitem()
+                return
+            garbage.popleft()
+            steps -= size + 1
+
+
+class Keyspace:
+    """One database, as command handlers see it: the only way they read and change keys.
+
+    A key is looked up through `lookup_read` or `lookup_write`, which delete it first if it has
+    expired and then check its type. A change goes through `set`, `update`, `delete`, `set_expire`
+    or `persist`; a value object changed in place is announced with `changed`. Each change counts as
+    dirty, and a command that was dirty is logged as it came, unless it said something else with
+    `propagate`.
+    """
+
+    __slots__ = ("_db", "store")
+
+    def __init__(self, store: Store, db: Database) -> None:
+        """Look at `db` of `store`."""
+        self.store = store
+        self._db = db
+
+    # -- facts
+    # ------------------------------------------------------------------------------------------
+
+    @property
+    def db(self) -> Database:
+        """The database itself, for iteration and counts."""
+        return self._db
+
+    @property
+    def now_ms(self) -> int:
+        """Wall clock of this turn, ms since the epoch."""
+        return self.store.now_ms
+
+    @property
+    def random(self) -> Random:
+        """The partition's source of randomness."""
+        return self.store.random
+
+    def other(self, index: int) -> Keyspace:
+        """Return the view of another database. Raises: ReplyError if there is no such database."""
+        return self.store.view(index)
+
+    # -- reading
+    # ----------------------------------------------------------------------------------------
+
+    def find(self, key: bytes) -> Value | None:
+        """Return what is stored at key (bytes, or an object with expire_ms), None if missing or
+        expired.
+        """
+        table = self._db.keys_in(key_slot(key))
+        value = table.get(key)
+        if value is None or value.__class__ is bytes:
+            return value
+        if value.expire_ms and value.expire_ms <= self.store.now_ms:
+            self.expire_now(key)
+            return None
+        return value
+
+    def lookup_read(self, key: bytes, kind: type | None = None) -> Any:
+        """Return the value at key for reading, None if missing; counts a keyspace hit or miss.
+
+        Args:
+            key: the key.
+            kind: the class it must have, `bytes` for strings; None accepts every type.
+        Returns: for a string its bytes (or the bytearray that holds them: copy before keeping),
+            else the object.
+        Raises: ReplyError WRONGTYPE.
+        """
+        value = self.find(key)
+        if value is None:
+            self.store.misses += 1
+            self.notify(b"m", b"keymiss", key)
+            return None
+        self.store.hits += 1
+        return _typed(value, kind)
+
+    def lookup_write(self, key: bytes, kind: type | None = None) -> Any:
+        """Return the value at key for changing it, None if missing; as `lookup_read`, without the
+        counts.
+        """
+        value = self.find(key)
+        return None if value is None else _typed(value, kind)
+
+    def exists(self, key: bytes) -> bool:
+        """Tell whether key is there and not expired."""
+        return self.find(key) is not None
+
+    def expire_at(self, key: bytes) -> int:
+        """Return key's expire time in ms since the epoch, NO_EXPIRE (-1), or NO_KEY (-2)."""
+        value = self.find(key)
+        if value is None:
+            return NO_KEY
+        return expire_of(value) or NO_EXPIRE
+
+    # -- changing
+    # ---------------------------------------------------------------------------------------
+
+    def set(self, key: bytes, value: Value, expire_ms: int = 0) -> None:
+        """Store a value, replacing what was there and its expire time.
+
+        Args:
+            key: the key.
+            value: `bytes` or `bytearray` for a string, else an object of a value class.
+            expire_ms: ms since the epoch, 0 for never.
+        """
+        db = self._db
+        slot = key_slot(key)
+        table = db.keys_in(slot)
+        old = table.get(key)
+        if old is None:
+            db.size += 1
+            self.notify(b"n", b"new", key)
+        elif old.__class__ is not bytes and old.expire_ms:
+            db.volatile -= 1
+        # Only now: the old value may be this very object, about to get another expire time.
+        if value.__class__ is bytes:
+            if expire_ms:
+                value = String(value, expire_ms)
+        elif value.__class__ is bytearray:
+            value = String(value, expire_ms)
+        else:
+            value.expire_ms = expire_ms
+        table[key] = value
+        if expire_ms:
+            db.volatile += 1
+            self._hint(slot, expire_ms)
+        self.changed(key)
+
+    def update(self, key: bytes, data: bytes | bytearray) -> None:
+        """Replace the string at key, which exists or not, and keep its expire time."""
+        value = self._db.keys_in(key_slot(key)).get(key)
+        self.set(key, data, 0 if value is None else expire_of(value))
+
+    def delete(self, key: bytes) -> bool:
+        """Remove key; tell whether it was there. An expired key counts as missing (and is
+        removed).
+        """
+        if self.find(key) is None:
+            return False
+        self._remove(key)
+        self.changed(key)
+        return True
+
+    def set_expire(self, key: bytes, expire_ms: int) -> None:
+        """Give an existing key an expire time, ms since the epoch (in the future)."""
+        db = self._db
+        slot = key_slot(key)
+        table = db.keys_in(slot)
+        value = table[key]
+        if value.__class__ is bytes:
+            table[key] = String(value, expire_ms)
+            db.volatile += 1
+        else:
+            if not value.expire_ms:
+                db.volatile += 1
+            value.expire_ms = expire_ms
+        self._hint(slot, expire_ms)
+        self.changed(key)
+
+    def persist(self, key: bytes) -> bool:
+        """Remove key's expire time; tell whether it had one."""
+        value = self.find(key)
+        if value is None or not expire_of(value):
+            return False
+        self._db.volatile -= 1
+        if isinstance(value, String) and isinstance(value.data, bytes):
+            self._db.keys_in(key_slot(key))[key] = value.data
+        else:
+            value.expire_ms = 0
+        self.changed(key)
+        return True
+
+    def changed(self, key: bytes) -> None:
+        """Say that key's value changed in place; `set`, `delete` and the like say it themselves."""
+        store = self.store
+        store.dirty += 1
+        if store.on_change is not None:
+            store.on_change(self._db.index, key)
+
+    def expire_now(self, key: bytes) -> None:
+        """Remove a key whose expire time has passed, and log that as a DEL."""
+        store = self.store
+        self._remove(key)
+        store.expired_keys += 1
+        if store.log is not None:
+            store.log(self._db.index, (b"DEL", key))
+        if store.on_change is not None:
+            store.on_change(self._db.index, key)
+        self.notify(b"x", b"expired", key)
+
+    def flush(self) -> int:
+        """Empty this database; return the number of keys removed."""
+        removed = self.store.flush(self._db.index)
+        self.store.dirty += removed
+        return removed
+
+    # -- saying
+    # -----------------------------------------------------------------------------------------
+
+    def propagate(self, *argv: bytes) -> None:
+        """Log this effect in place of the command; said several times, the effects are logged in
+        order.
+        """
+        if self.store.effects is None:
+            self.store.effects = []
+        self.store.effects.append(argv)
+
+    def notify(self, kind: bytes, event: bytes, key: bytes) -> None:
+        """Publish a keyspace event; kind is its letter in notify-keyspace-events (`$`, `g`, `x`,
+        ...).
+        """
+        if self.store.notify is not None:
+            self.store.notify(self._db.index, kind, event, key)
+
+    # -- all keys
+    # ---------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Return the number of keys, expired ones that are still there included."""
+        return self._db.size
+
+    def live_keys(self, slot: int) -> Iterator[tuple[bytes, Value]]:
+        """Iterate over a slot's keys that have not expired, with their stored values."""
+        now_ms = self.store.now_ms
+        for key, value in self._db.keys_in(slot).items():
+            if value.__class__ is bytes or not value.expire_ms or value.expire_ms > now_ms:
+                yield key, value
+
+    def random_key(self) -> bytes | None:
+        """Return a live key, each with the same chance; None when there is none. Expired ones it
+        meets go.
+        """
+        db, random = self._db, self.random
+        first, stop = db.slots.start, db.slots.stop
+        while db.size:
+            # ends[i]: how many keys the slots up to the i-th hold. Expired keys leave holes in that
+            # count, so it is made anew after as many picks as there were keys: by then most of them
+            # have gone.
+            tables: list[Any] = db.tables[first:stop]  # all ours, so none of them is None
+            ends = list(accumulate(map(len, tables)))
+            for _ in range(ends[-1]):
+                pick = random.randrange(ends[-1])
+                index = bisect_right(ends, pick)
+                keys = db.keys_in(first + index)
+                back = ends[index] - pick  # counted from the end of the slot's share, from 1
+                if back <= len(keys):
+                    key = next(islice(keys, back - 1, None))
+                    if self.find(key) is not None:
+                        return key
+        return None
+
+    # -- inside
+    # -----------------------------------------------------------------------------------------
+
+    def _hint(self, slot: int, expire_ms: int) -> None:
+        hints = self._db.next_expire
+        known = hints.get(slot)
+        if known is None or expire_ms < known:
+            hints[slot] = expire_ms
+
+    def _remove(self, key: bytes) -> None:
+        db = self._db
+        value = db.keys_in(key_slot(key)).pop(key)
+        db.size -= 1
+        if value.__class__ is not bytes and value.expire_ms:
+            db.volatile -= 1
+
+
+def _typed(value: Value, kind: type | None) -> Any:
+    if value.__class__ is bytes:
+        if kind is not None and kind is not bytes:
+            raise errors.wrong_type()
+        return value
+    if value.__class__ is String:
+        if kind is not None and kind is not bytes:
+            raise errors.wrong_type()
+        return value.data
+    if kind is not None and value.__class__ is not kind:
+        raise errors.wrong_type()
+    return value

@@ -1,0 +1,416 @@
+"""The turn of a worker: the only place that polls, and the order in which everything happens.
+
+A turn receives from every ready client, then drains the pipes, then runs the peers' requests, then
+the clients' commands. At its end it writes the log, sends one frame to each peer and to the
+supervisor, and last the replies: so a reply leaves only after its effect is in the log, and
+everything between processes is batched.
+
+The order between partitions. A client's pipeline may run on several workers, yet whoever sees a
+later effect of it also finds the earlier ones. Four rules give that (docs/partitions.md has the
+argument):
+1. clients are received from before the pipes are drained, and peers' requests run before clients'
+   commands;
+2. frames run in the order of the time their senders stamped on them, and a frame stamped after the
+   drain began is left for the next turn;
+3. at a turn's end the frames go out before the replies to clients;
+4. a sender with requests for several peers announces, by a counter in the shared page, when all
+   frames of the turn are in the pipes; no receiver runs one of them before.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from shoal.proto import messages as m
+from shoal.proto.limits import MAX_PEER_OUTBOX_BYTES
+from shoal.proto.resp_reader import RequestReader
+from shoal.worker.aof import Segment
+from shoal.worker.client import Client
+from shoal.worker.connection import Connection
+from shoal.worker.dispatch import Dispatcher
+from shoal.worker.peers import Peer, Uplink
+from shoal.worker.server import Server
+
+IN: Final = select.EPOLLIN
+OUT: Final = select.EPOLLOUT
+HEAD_WAIT_NS: Final = (
+    5_000_000  # how long complete replies wait for one that a peer owes, to be sent with it
+)
+CRON_MS: Final = 100
+SPIN_S: Final = 0.001  # until a frame that is not announced yet is looked at again
+COUNTER_STRIDE: Final = 8  # 64-bit counters of the shared page: one to a cache line
+
+# A frame of a peer that has not been run: stamp, sender, seq, requests.
+Waiting = tuple[int, int, int, list[Any]]
+
+
+class Stopped(Exception):  # noqa: N818  an end, not an error
+    """The worker shall end: the supervisor said so, or has gone."""
+
+    def __init__(self, *, now: bool) -> None:
+        """Say whether to skip the last fsync."""
+        super().__init__()
+        self.now = now
+
+
+class Loop:
+    """A worker's event loop.
+
+    Attributes:
+        on_message: called with each message of the supervisor that is not the loop's own.
+        on_descriptors: called with a channel message and the descriptors that came with it.
+        cron: called every CRON_MS with the monotonic time in ms; returns True to be called again at
+            once after the next turn (there is more to expire or to free than one slice).
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        dispatcher: Dispatcher,
+        peers: list[Peer | None],
+        uplink: Uplink,
+        channel: socket.socket,
+        page: memoryview,
+        stamp_ms: Callable[[int], int],
+    ) -> None:
+        """Poll the pipes and the channel; `stamp_ms(monotonic_ns)` is the clock of the log's
+        stamps.
+        """
+        self._server = server
+        self._store = server.store
+        self._dispatcher = dispatcher
+        self._peers = peers
+        self._others = [peer for peer in peers if peer is not None]
+        self._uplink = uplink
+        self._channel = channel
+        self._page = page
+        self._counter_at = server.index * COUNTER_STRIDE
+        self._stamp_ms = stamp_ms
+        self._segment: Segment | None = server.segment
+        self._seq = 0
+        self._announce = 0  # the seq to announce once the outboxes are empty, 0 for none
+        self._inbox: list[Waiting] = []
+        self._conns: dict[int, Connection] = {}
+        self._heads: list[tuple[int, Connection]] = []
+        self._held: list[
+            Connection
+        ] = []  # replies not durable yet (appendfsync always, disk failing)
+        self._held_late: list[tuple[Peer, int, bytes | int]] = []
+        self._held_messages: list[tuple[Any, ...]] = []
+        self._handle = (
+            -1
+        )  # handles of held replies are negative, those of waiting commands positive
+        self._poller = select.epoll()
+        self._pipes = select.epoll()
+        self._by_read_fd: dict[int, Peer | Uplink] = {}
+        self._by_write_fd: dict[int, Peer | Uplink] = {}
+        self._writers: set[int] = set()  # write ends polled for room
+        self._poller.register(self._pipes.fileno(), IN)
+        self._poller.register(channel.fileno(), IN)
+        self._cron_due_ms = 0
+        self._again = False
+        self.on_message: Callable[[tuple[Any, ...]], None]
+        self.on_descriptors: Callable[[bytes, list[int]], None]
+        self.cron: Callable[[int], bool]
+        for peer in self._others:
+            self.watch(peer)
+        self.watch(uplink)
+
+    # -- what is polled
+    # -----------------------------------------------------------------------------------
+
+    def watch(self, link: Peer | Uplink) -> None:
+        """Poll a link's pipes, after they were made or replaced."""
+        self._by_read_fd[link.read_fd] = link
+        self._by_write_fd[link.write_fd] = link
+        self._pipes.register(link.read_fd, IN)
+
+    def unwatch(self, link: Peer | Uplink) -> None:
+        """Stop polling a link's pipes, before they are closed or replaced."""
+        if self._by_read_fd.pop(link.read_fd, None) is not None:
+            self._pipes.unregister(link.read_fd)
+        self._by_write_fd.pop(link.write_fd, None)
+        if link.write_fd in self._writers:
+            self._writers.discard(link.write_fd)
+            self._poller.unregister(link.write_fd)
+        if isinstance(link, Peer):
+            self._inbox = [frame for frame in self._inbox if frame[1] != link.worker]
+
+    def add_client(self, sock: socket.socket, client: Client, reader: RequestReader) -> None:
+        """Serve a new client."""
+        conn = Connection(
+            sock, client, reader, self._dispatcher, self._poller.modify, self._client_gone
+        )
+        reader.authenticated = client.authenticated
+        self._conns[conn.fd] = conn
+        self._server.clients[client.id] = client
+        stats = self._server.stats
+        stats.connections += 1
+        stats.peak_clients = max(stats.peak_clients, len(self._conns))
+        self._poller.register(conn.fd, IN)
+
+    def _client_gone(self, conn: Connection) -> None:
+        self._poller.unregister(conn.fd)
+        del self._conns[conn.fd]
+        del self._server.clients[conn.client.id]
+        self._count_io(conn.client)
+        self._uplink.messages.append((m.CLOSED, 1))
+
+    def _count_io(self, client: Client) -> None:
+        """Keep a leaving client's bytes in the totals."""
+        self._server.stats.net_input_bytes += client.input_bytes
+        self._server.stats.net_output_bytes += client.output_bytes
+
+    # -- the turn
+    # -----------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Take turns until Stopped is raised."""
+        while True:
+            self.turn(self._timeout_s())
+
+    def _timeout_s(self) -> float:
+        if self._again or self._dispatcher.resumable:
+            return 0
+        if self._inbox:
+            return SPIN_S
+        if self._heads:
+            return HEAD_WAIT_NS / 1e9
+        now_ms = time.monotonic_ns() // 1_000_000
+        due_ms = self._cron_due_ms
+        until_ms = self._server.pause.until_ms
+        if until_ms:
+            due_ms = min(due_ms, now_ms + max(until_ms - int(time.time() * 1000), 0))
+        return max(due_ms - now_ms, 0) / 1000
+
+    def turn(self, timeout_s: float) -> None:
+        """Wait for events up to `timeout_s` and do one turn."""
+        events = self._poller.poll(timeout_s)
+        started_ns = time.monotonic_ns()
+        dispatcher = self._dispatcher
+        dispatcher.now_ms = started_ns // 1_000_000
+        self._store.now_ms = time.time_ns() // 1_000_000
+        conns = self._conns
+        received = []
+        piped = bool(self._others)
+        for fd, event in events:
+            conn = conns.get(fd)
+            if conn is not None:
+                if event & OUT:
+                    conn.send_more()
+                if event & ~OUT and not conn.closed:
+                    data = conn.receive()
+                    if data is not None:
+                        received.append((conn, data))
+            elif fd == self._pipes.fileno():
+                piped = True
+            elif fd in self._by_write_fd:
+                self._room(fd)
+            else:
+                self._take_descriptors()
+        if piped:
+            self._drain()
+        for conn, data in received:
+            if not conn.closed:
+                conn.accept_input(data)
+        if dispatcher.resumable:
+            dispatcher.run_resumable()
+        self._again = False
+        if dispatcher.now_ms >= self._cron_due_ms:
+            self._cron_due_ms = dispatcher.now_ms + CRON_MS
+            self._again = self._tick()
+        self._end_turn(started_ns)
+        stats = self._server.stats
+        stats.turns += 1
+        stats.turn_usec += (time.monotonic_ns() - started_ns) // 1000
+
+    def _tick(self) -> bool:
+        pause = self._server.pause
+        if pause.until_ms and pause.until_ms <= self._store.now_ms:
+            self._server.set_pause(0, False)
+        for peer in self._others:
+            if peer.parked:
+                self._dispatcher.expire_parked(peer)
+        again = self.cron(self._dispatcher.now_ms)
+        if again:
+            self._cron_due_ms = self._dispatcher.now_ms + 1
+        if self._dispatcher.resumable:
+            self._dispatcher.run_resumable()
+        return False
+
+    def _drain(self) -> None:
+        """Read what is in the pipes and run the frames that may be run (rules 1, 2 and 4)."""
+        began_ns = time.monotonic_ns()
+        inbox = self._inbox
+        for fd, _ in self._pipes.poll(0):
+            link = self._by_read_fd.get(fd)
+            if link is None:
+                continue  # closed while this list was worked through
+            frames = link.receive()
+            if frames is None:
+                self._lost(link)
+                continue
+            if isinstance(link, Peer):
+                for stamp, seq, requests, replies, late in frames:
+                    if replies or late:
+                        self._dispatcher.take_replies(link, replies, late)
+                    if requests:
+                        inbox.append((stamp, link.worker, seq, requests))
+            else:
+                for stamp, seq, requests in frames:
+                    inbox.append((stamp, m.SUPERVISOR, seq, requests))
+        if inbox:
+            self._run_inbox(began_ns)
+
+    def _run_inbox(self, began_ns: int) -> None:
+        inbox, self._inbox = self._inbox, []
+        if len(inbox) > 1:
+            inbox.sort(key=_stamp_and_sender)
+        held: set[int] = set()
+        page = self._page
+        for frame in inbox:
+            stamp, sender, seq, requests = frame
+            if stamp > began_ns or sender in held or (seq and page[sender * COUNTER_STRIDE] < seq):
+                held.add(sender)
+                self._inbox.append(frame)
+                continue
+            if sender == m.SUPERVISOR:
+                for message in requests:
+                    self.on_message(message)
+                continue
+            peer = self._peers[sender]
+            assert peer is not None
+            left = requests
+            if peer.outbox_bytes <= MAX_PEER_OUTBOX_BYTES:
+                left = self._dispatcher.run_requests(peer, requests)
+            if left:
+                held.add(sender)
+                self._inbox.append((stamp, sender, seq, left))
+
+    def _lost(self, link: Peer | Uplink) -> None:
+        """A pipe's other end has gone: of the supervisor for good, of a peer until it is
+        replaced.
+        """
+        if link is self._uplink:
+            raise Stopped(now=False)
+        self.unwatch(link)
+
+    def _room(self, fd: int) -> None:
+        """A pipe takes bytes again."""
+        link = self._by_write_fd[fd]
+        link.flush()
+        if not link.outbox_bytes:
+            self._poller.unregister(fd)
+            self._writers.discard(fd)
+        if isinstance(link, Peer):
+            link.open = link.up and link.outbox_bytes <= MAX_PEER_OUTBOX_BYTES
+            self._dispatcher.peer_drained(link)
+
+    def _take_descriptors(self) -> None:
+        """Take the descriptors that the supervisor hands over; its end closed means it has gone."""
+        while True:
+            try:
+                data, fds, _, _ = socket.recv_fds(self._channel, 4096, 2)
+            except BlockingIOError:
+                return
+            if not data:
+                raise Stopped(now=False)
+            self.on_descriptors(data, fds)
+
+    # -- the end of the turn
+    # --------------------------------------------------------------------------------
+
+    def _end_turn(self, started_ns: int) -> None:
+        dispatcher = self._dispatcher
+        segment = self._segment
+        if segment is not None and segment.pieces and not segment.flush(self._stamp_ms(started_ns)):
+            self._hold()
+        self._send_frames()
+        flushable = dispatcher.flushable
+        if flushable:
+            dispatcher.flushable = []
+            for conn in flushable:
+                conn.flush()
+                if conn.waiting and conn.out:
+                    self._heads.append((started_ns, conn))
+        if self._heads:
+            self._flush_heads(started_ns)
+
+    def _send_frames(self) -> None:
+        senders = [peer for peer in self._others if peer.requests or peer.replies or peer.late]
+        uplink = self._uplink
+        if senders or uplink.messages:
+            stamp_ns = time.monotonic_ns()
+            seq = 0
+            if len(senders) > 1 and sum([bool(peer.requests) for peer in senders]) > 1:
+                self._seq += 1
+                seq = self._announce = self._seq
+            for peer in senders:
+                if peer.up:
+                    peer.send_turn(stamp_ns, seq)
+                    if peer.outbox_bytes:
+                        self._wait_for_room(peer)
+            if uplink.messages:
+                uplink.send_turn(stamp_ns)
+                if uplink.outbox_bytes:
+                    self._wait_for_room(uplink)
+        if self._announce and not any(peer.outbox_bytes for peer in self._others):
+            self._page[self._counter_at] = self._announce
+            self._announce = 0
+
+    def _wait_for_room(self, link: Peer | Uplink) -> None:
+        if link.write_fd not in self._writers:
+            self._writers.add(link.write_fd)
+            self._poller.register(link.write_fd, OUT)
+        if isinstance(link, Peer):
+            link.open = link.up and link.outbox_bytes <= MAX_PEER_OUTBOX_BYTES
+
+    def _flush_heads(self, now_ns: int) -> None:
+        """Send complete replies that stand in front of one a peer has owed for too long."""
+        heads, self._heads = self._heads, []
+        for since_ns, conn in heads:
+            if conn.closed or not conn.waiting:
+                continue
+            if now_ns - since_ns < HEAD_WAIT_NS:
+                self._heads.append((since_ns, conn))
+            elif conn.out and conn.out[0] is not None and not conn.in_flush:
+                conn.flush(head=True)
+
+    # -- a log that cannot be written, under appendfsync always
+    # -----------------------------------------------
+
+    def _hold(self) -> None:
+        """Keep back every acknowledgement of this turn until the log is durable."""
+        dispatcher = self._dispatcher
+        self._held += dispatcher.flushable  # in_flush stays set: nobody else sends their replies
+        dispatcher.flushable = []
+        for peer in self._others:
+            for at, reply in enumerate(peer.replies):
+                self._held_late.append((peer, self._handle, reply))
+                peer.replies[at] = self._handle
+                self._handle -= 1
+            for handle, reply in peer.late:
+                self._held_late.append((peer, handle, reply))
+            peer.late = []
+        uplink = self._uplink
+        self._held_messages += [msg for msg in uplink.messages if msg[0] == m.DONE]
+        uplink.messages = [msg for msg in uplink.messages if msg[0] != m.DONE]
+
+    def release_held(self) -> None:
+        """The log is durable again: let go what `_hold` kept back, in order."""
+        self._dispatcher.flushable += self._held
+        self._held = []
+        for peer, handle, reply in self._held_late:
+            if isinstance(reply, bytes):
+                peer.late.append((handle, reply))
+        self._held_late = []
+        self._uplink.messages += self._held_messages
+        self._held_messages = []
+
+
+def _stamp_and_sender(frame: Waiting) -> tuple[int, int]:
+    return frame[0], frame[1]

@@ -1,0 +1,256 @@
+"""The command table, and the decorator that fills it.
+
+A command is declared where it is implemented, by `@command`, with everything COMMAND tells about
+it. The three scopes say where a handler runs and what it gets first:
+
+- `KEYSPACE`: on the owner of its keys, `handler(ks: Keyspace, *args)`; pure with respect to I/O.
+- `CLIENT`: at the client's home, `handler(client: Client, *args)`.
+- `SERVER`: on every worker, `handler(server: Server, *args)`; the answers are merged.
+
+`args` are argv without the command's name (without container and name for a subcommand). A handler
+returns a `Reply`, raises `ReplyError`, or returns `LATER` after it arranged for the reply to come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any, Final, TypeVar
+
+from shoal.proto import errors
+from shoal.proto.replies import Array, Node, Reply
+from shoal.proto.spec import CommandFlag, CommandSpec, KeySpec
+
+Handler = Callable[..., Any]
+F = TypeVar("F", bound=Handler)
+
+
+class _Later(Node):
+    def encode(self, resp: int) -> bytes:
+        raise AssertionError("the reply comes later: nothing to encode")
+
+
+LATER: Final[Node] = _Later()
+
+
+class Scope(Enum):
+    """Where a command's handler runs."""
+
+    KEYSPACE = auto()
+    CLIENT = auto()
+    SERVER = auto()
+
+
+class LockScope(Enum):
+    """What a one-shot spanning command locks in each partition that takes part."""
+
+    KEYS = auto()  # its keys, in the partitions that own them
+    DB = auto()  # the client's database, in every partition
+    STORE = auto()  # every database, in every partition
+    NOTHING = auto()  # no lock: it only collects the workers' answers
+
+
+@dataclass(frozen=True, slots=True)
+class PartAnswer:
+    """What one partition answered to its part of a spanning command.
+
+    Attributes:
+        worker: who answered.
+        keys: positions, among the command's keys, of the keys in this part.
+        reply: encoded bytes, or a list of encoded items if the handler returned an `Array`.
+    """
+
+    worker: int
+    keys: tuple[int, ...]
+    reply: bytes | list[bytes]
+
+
+Merge = Callable[[Sequence[PartAnswer]], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Spanning:
+    """How a one-shot command is done by several partitions.
+
+    Attributes:
+        locks: what each part locks.
+        merge: makes the reply of the parts' answers; an error in any part is the reply before it is
+            asked.
+        part: handler of a part, if it is not the command's own.
+        prepare: `prepare(client, args) -> args` run at the home, for what a part must know of the
+            caller.
+        supervisor: the supervisor answers too, as worker -1, with one JSON document of its own
+            figures.
+    """
+
+    locks: LockScope
+    merge: Merge
+    part: Handler | None = None
+    prepare: Callable[[Any, tuple[bytes, ...]], tuple[bytes, ...]] | None = None
+    supervisor: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Command:
+    """A command or subcommand with its handler and this worker's statistics of it."""
+
+    name: bytes
+    spec: CommandSpec
+    handler: Handler
+    scope: Scope
+    spanning: Spanning | None
+    write: bool
+    no_auth: bool
+    arity: int
+    route: Callable[[list[bytes]], int] | None = None
+    subcommands: dict[bytes, Command] = field(default_factory=dict)
+    calls: int = 0
+    usec: int = 0
+    rejected: int = 0
+    failed: int = 0
+    skip: int = 1  # leading arguments that are the name: 2 for a subcommand
+
+
+COMMANDS: Final[dict[bytes, Command]] = {}
+"""Commands and containers by lower-case name."""
+
+_BY_SPELLING: Final[dict[bytes, Command]] = {}
+
+
+def command(
+    name: str,
+    *,
+    since: str,
+    arity: int,
+    group: str,
+    flags: CommandFlag = CommandFlag.NONE,
+    keys: tuple[KeySpec, ...] = (),
+    acl: tuple[str, ...] = (),
+    complexity: str = "",
+    tips: tuple[str, ...] = (),
+    scope: Scope = Scope.KEYSPACE,
+    spanning: Spanning | None = None,
+    route: Callable[[list[bytes]], int] | None = None,
+    doc_flags: tuple[str, ...] = (),
+    deprecated_since: str | None = None,
+    replaced_by: str | None = None,
+    history: tuple[tuple[str, str], ...] = (),
+) -> Callable[[F], F]:
+    """Declare a command; its summary is the first line of the handler's docstring.
+
+    Args: as in `CommandSpec`; `name` is `SET`, or `CLIENT|KILL` for a subcommand, declared after
+        its container. route: for a command without keys that one partition answers: argv -> slot of
+        the partition (SCAN).
+    """
+
+    def declare(handler: F) -> F:
+        assert handler.__doc__, f"{name}: the docstring is the summary"
+        spec = CommandSpec(
+            name=name.lower(),
+            arity=arity,
+            flags=flags,
+            since=since,
+            group=group,
+            summary=handler.__doc__.strip().splitlines()[0],
+            complexity=complexity,
+            keys=keys,
+            acl=acl,
+            tips=tips,
+            doc_flags=doc_flags,
+            deprecated_since=deprecated_since,
+            replaced_by=replaced_by,
+            history=history,
+        )
+        container, _, sub = spec.name.partition("|")
+        entry = Command(
+            name=spec.name.encode(),
+            spec=spec,
+            handler=handler,
+            scope=scope,
+            spanning=spanning,
+            write=CommandFlag.WRITE in flags,
+            no_auth=CommandFlag.NO_AUTH in flags,
+            arity=arity,
+            route=route,
+        )
+        table = COMMANDS
+        if sub:
+            table = COMMANDS[container.encode()].subcommands
+            entry.skip = 2
+        key = (sub or container).encode()
+        assert key not in table, f"{name} is declared twice"
+        table[key] = entry
+        return handler
+
+    return declare
+
+
+def find(name: bytes) -> Command | None:
+    """Return the command of a name in any spelling, None if there is none."""
+    entry = _BY_SPELLING.get(name)
+    if entry is None:
+        entry = COMMANDS.get(name.lower())
+        if entry is not None:  # bounded: a table entry has 2**len spellings, clients use one or two
+            if len(_BY_SPELLING) > 8 * len(COMMANDS):
+                _BY_SPELLING.clear()
+            _BY_SPELLING[name] = entry
+    return entry
+
+
+def resolve(argv: list[bytes]) -> Command:
+    """Return the command or subcommand argv calls, its arity checked.
+
+    Raises: ReplyError for an unknown command or subcommand or a wrong number of arguments, with
+        Redis's texts.
+    """
+    entry = find(argv[0])
+    if entry is None:
+        raise errors.unknown_command(argv)
+    if entry.subcommands and len(argv) > 1:
+        sub = entry.subcommands.get(argv[1].lower())
+        if sub is None:
+            raise errors.unknown_subcommand(entry.name, argv[1])
+        entry = sub
+    arity = entry.arity
+    if len(argv) != arity and (arity >= 0 or len(argv) < -arity):
+        raise errors.wrong_arity(entry.name)
+    return entry
+
+
+# -- merging, by response policy
+# ---------------------------------------------------------------------------
+
+
+def merge_sum(parts: Sequence[PartAnswer]) -> Reply:
+    """Add up integer replies (response policy agg_sum)."""
+    return b":%d\r\n" % sum(int(_encoded(part)[1:-2]) for part in parts)
+
+
+def merge_same(parts: Sequence[PartAnswer]) -> Reply:
+    """Return the one reply that all parts gave (response policy all_succeeded)."""
+    return _encoded(parts[0])
+
+
+def merge_arrays(parts: Sequence[PartAnswer]) -> Reply:
+    """Join the parts' arrays, in the order of the workers."""
+    return Array([item for part in parts for item in _items(part)])
+
+
+def merge_by_key(parts: Sequence[PartAnswer]) -> Reply:
+    """Put each part's items where the command named their keys (MGET)."""
+    items: list[Reply] = [b""] * sum(len(part.keys) for part in parts)
+    for part in parts:
+        for at, item in zip(part.keys, _items(part), strict=True):
+            items[at] = item
+    return Array(items)
+
+
+def _encoded(part: PartAnswer) -> bytes:
+    assert isinstance(part.reply, bytes)
+    return part.reply
+
+
+def _items(part: PartAnswer) -> list[bytes]:
+    assert isinstance(part.reply, list)
+    return part.reply

@@ -1,0 +1,64 @@
+"""The values of keys, a class for each Redis type; plain strings are `bytes`.
+
+What a stored value is to the commands that take every type. A class for another type than string
+has: `type_name` and `encoding` (bytes, as TYPE and OBJECT ENCODING answer), `expire_ms`, `copy()`,
+which shares nothing that changes, and `__len__`, the number of its elements.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from shoal.proto.numbers import parse_int
+from shoal.worker.values.string import String
+
+# Redis 8.2 keeps key and short string in one allocation of 64 bytes, of which an object takes 16,
+# the headers and ends of the two 7, and an expire time 8. What fits is "embstr". (Measured on
+# 8.2.3; it remembers more: a long key that got its expire time late may show "embstr" there up to
+# 41.)
+EMBEDDED_BYTES: Final = 41
+EMBEDDED_BYTES_VOLATILE: Final = 33
+
+# Elements above which a value is freed in slices; the bound of Redis's lazy freeing.
+LAZY_FREE_ABOVE: Final = 64
+
+
+def type_name(value: Any) -> bytes:
+    """Return the name of a stored value's type, as TYPE answers."""
+    if value.__class__ is bytes or value.__class__ is String:
+        return b"string"
+    name: bytes = value.type_name
+    return name
+
+
+def encoding(key: bytes, value: Any) -> bytes:
+    """Return what OBJECT ENCODING calls the value stored at key."""
+    limit = EMBEDDED_BYTES
+    if value.__class__ is String:
+        if value.expire_ms:
+            limit = EMBEDDED_BYTES_VOLATILE
+        value = value.data
+        if value.__class__ is bytearray:
+            return b"raw"
+    if value.__class__ is bytes:
+        if parse_int(value) is not None:
+            return b"int"
+        return b"embstr" if len(key) + len(value) <= limit else b"raw"
+    name: bytes = value.encoding
+    return name
+
+
+def copy_value(value: Any) -> Any:
+    """Return a copy of a stored value that may be stored elsewhere, without its expire time."""
+    if value.__class__ is bytes:
+        return value
+    if value.__class__ is String:
+        return value.data if value.data.__class__ is bytes else bytearray(value.data)
+    return value.copy()
+
+
+def is_big(value: Any) -> bool:
+    """Tell whether freeing a stored value takes long enough to be left for later."""
+    if value.__class__ is bytes or value.__class__ is String:
+        return False
+    return len(value) > LAZY_FREE_ABOVE
