@@ -1,0 +1,1 @@
+"""The supervisor: owns the listening sockets and the processes, and no key."""

@@ -1,0 +1,205 @@
+"""The sequencer of spanning commands: tickets out, answers in (no I/O; docs/partitions.md has the
+why).
+
+Each command gets the next ticket, and one LOCK goes to every worker that has a part in it. A worker
+runs its part once it is granted the locks, answers DONE, and holds them. When all are DONE, every
+lock of the command is held at one instant, between the command's arrival and its answer: that is
+where it takes effect, for everybody. Then the home gets the answers and the workers a RELEASE.
+
+The caller sends what a method returns, in order, each worker's over one FIFO channel. What always
+holds:
+- The LOCKs to one worker ascend by ticket, over its death too, so all workers queue alike: no
+  deadlock.
+- A ticket lives until every part is DONE, whatever dies meanwhile. Its parts are kept that long.
+- A worker is down from `on_worker_lost` (and before its first start) to `on_worker_ready`; it is
+  sent nothing. It serves nothing before SERVE, when it holds again the locks of every live ticket
+  that it has a part in: otherwise a client could read there what the dead worker wrote under a
+  lock.
+- Whether its part must run again is the log's word: logged parts ran, and their answer stands in
+  the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from shoal.proto import errors
+from shoal.proto.limits import MAX_TICKET_BYTES, MAX_TICKETS
+from shoal.proto.messages import (
+    ANSWER,
+    LOCK,
+    REFUSE,
+    RELEASE,
+    RELEASED,
+    RELOCK,
+    RUN,
+    SERVE,
+    Message,
+)
+
+Outgoing = list[tuple[int, Message]]
+
+NOBODY: Final = -1  # the home of a ticket whose home died
+
+
+class _Ticket:
+    __slots__ = ("home", "parts", "ref", "replies", "size_bytes")
+
+    def __init__(self, home: int, ref: int, parts: dict[int, bytes], size_bytes: int) -> None:
+        self.home = home
+        self.ref = ref
+        self.parts = parts
+        self.replies: dict[int, object] = {}
+        self.size_bytes = size_bytes
+
+
+class Coordinator:
+    """Run spanning commands over the workers; methods take events and return `(worker, message)` to
+    send.
+    """
+
+    def __init__(self, workers: int, next_ticket: int) -> None:
+        """Start with all workers down.
+
+        Args:
+            workers: how many there are, numbered from 0.
+            next_ticket: above every ticket that any log or base holds, and positive.
+        """
+        assert next_ticket > 0
+        self.next_ticket = next_ticket
+        self._tickets: dict[int, _Ticket] = {}  # ascending, as they were given
+        self._size_bytes = 0
+        self._down = set(range(workers))
+        self._overdue: set[int] = set()  # those of the down that new commands no longer wait for
+        self._disk: dict[int, bytes] = {}  # worker -> why it takes no writes
+
+    @property
+    def in_flight(self) -> int:
+        """The number of tickets given and not yet complete."""
+        return len(self._tickets)
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """The bytes of parts kept for them."""
+        return self._size_bytes
+
+    def on_span(self, home: int, ref: int, parts: dict[int, bytes], write: bool) -> Outgoing:
+        """Give a home's command a ticket, or refuse it; `parts` belongs to the coordinator from now
+        on.
+        """
+        size_bytes = sum(map(len, parts.values()))
+        tickets = self._tickets
+        if tickets and (
+            len(tickets) >= MAX_TICKETS or self._size_bytes + size_bytes > MAX_TICKET_BYTES
+        ):
+            return [(home, (REFUSE, ref, errors.try_again("too many spanning commands").text))]
+        down = self._down
+        if down or self._disk:
+            text = self._obstacle(parts, write)
+            if text is not None:
+                return [(home, (REFUSE, ref, text))]
+        number = self.next_ticket
+        self.next_ticket = number + 1
+        tickets[number] = _Ticket(home, ref, parts, size_bytes)
+        self._size_bytes += size_bytes
+        everyone = tuple(parts)
+        return [
+            (worker, (LOCK, number, blob, everyone, RUN))
+            for worker, blob in parts.items()
+            if worker not in down
+        ]
+
+    def on_done(self, worker: int, number: int, reply: object) -> Outgoing:
+        """Take a part's answer; the last one ends the ticket."""
+        ticket = self._tickets[number]
+        replies = ticket.replies
+        assert worker in ticket.parts.keys() - replies.keys(), f"ticket {number}, worker {worker}"
+        replies[worker] = reply
+        if len(replies) < len(ticket.parts):
+            return []
+        return self._finish(number, ticket)
+
+    def on_worker_lost(self, worker: int) -> Outgoing:
+        """Note a death, after all that the worker had sent was taken; its parts wait for its
+        successor.
+
+        Commands it sent as a home run on, and nobody is told.
+        """
+        self._down.add(worker)
+        self._disk.pop(worker, None)
+        for ticket in self._tickets.values():
+            if ticket.home == worker:
+                ticket.home = NOBODY
+        return []
+
+    def on_deadline(self, worker: int) -> Outgoing:
+        """Refuse new commands on a worker that is down for too long; those with a ticket still
+        wait.
+        """
+        if worker in self._down:
+            self._overdue.add(worker)
+        return []
+
+    def on_worker_ready(self, worker: int, logged: Mapping[int, object]) -> Outgoing:
+        """Bring a worker back that has loaded its partition.
+
+        Args:
+            worker: it must be down.
+            logged: the tickets, with the reply, of the parts that its log holds without a `#REL`.
+        """
+        self._down.remove(worker)
+        self._overdue.discard(worker)
+        out: Outgoing = []
+        finished: Outgoing = []
+        for number, ticket in list(self._tickets.items()):
+            blob = ticket.parts.get(worker)
+            if blob is None:
+                continue
+            replies = ticket.replies
+            mode = RELOCK
+            if worker not in replies:
+                if number not in logged:
+                    mode = RUN
+                else:  # it ran, and its DONE was lost
+                    replies[worker] = logged[number]
+                    if len(replies) == len(ticket.parts):
+                        finished += self._finish(number, ticket, but=worker)
+                        continue  # all the parts ran: no need to lock it here again
+            out.append((worker, (LOCK, number, blob, tuple(ticket.parts), mode)))
+        released = tuple(sorted(logged.keys() - self._tickets.keys()))
+        if released:  # ahead of the LOCKs: what they run is logged behind these tickets' #REL
+            assert released[-1] < self.next_ticket
+            out.insert(0, (worker, (RELEASED, released)))
+        out.append((worker, (SERVE,)))
+        return out + finished
+
+    def on_disk_state(self, worker: int, ok: bool, text: bytes) -> Outgoing:
+        """Refuse new writes on a worker whose log cannot be written, with `text`, until `ok`."""
+        if ok:
+            self._disk.pop(worker, None)
+        else:
+            self._disk[worker] = text
+        return []
+
+    def _obstacle(self, parts: dict[int, bytes], write: bool) -> bytes | None:
+        for worker in parts:
+            if worker in self._overdue:
+                return errors.try_again(f"worker {worker} is down").text
+            if write and worker in self._disk:
+                return self._disk[worker]
+        return None
+
+    def _finish(self, number: int, ticket: _Ticket, but: int = NOBODY) -> Outgoing:
+        """Answer, then release everywhere but at the worker that comes back without these locks."""
+        del self._tickets[number]
+        self._size_bytes -= ticket.size_bytes
+        home, down = ticket.home, self._down
+        out: Outgoing = []
+        if home != NOBODY:
+            out.append((home, (ANSWER, ticket.ref, ticket.replies)))
+        release = (RELEASE, number)
+        for worker in ticket.parts:
+            if worker not in down and worker != but:
+                out.append((worker, release))
+        return out
