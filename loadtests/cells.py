@@ -1,0 +1,174 @@
+"""One cell of the benchmark: what is sent, how long, and what one measurement of it says."""
+
+import csv
+import io
+import math
+import re
+import resource
+import subprocess
+import time
+from dataclasses import dataclass
+
+import hiredis
+
+from loadtests.machine import busy_seconds
+from loadtests.servers import Server
+
+CLIENTS = 50
+KEYS = 100_000
+VALUE_BYTES = 64
+COMMANDS = ["GET", "SET", "INCR", "MSET"]
+PIPELINES = [1, 16, 64]
+RUN_SECONDS = 180.0
+
+# Keys per MSET when the keys are laid down before the measurement.
+_PRELOAD_KEYS = 100
+
+
+class BenchError(Exception):
+    """redis-benchmark failed, or the server answered an error."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What redis-benchmark sends, and how the server logs it."""
+
+    command: str
+    pipeline: int
+    policy: str
+
+    @property
+    def name(self) -> str:
+        """The name --only matches: `SET P16 everysec`, without the policy for appendonly no."""
+        name = f"{self.command} P{self.pipeline}"
+        return name if self.policy == "no" else f"{name} {self.policy}"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run of redis-benchmark.
+
+    Times are in seconds, but latencies in milliseconds and CPU in microseconds per command.
+    counted: what the server's commandstats say of requests, None where it keeps none.
+    foreign_cores: how many cores the rest of the machine kept busy meanwhile; noise if not small.
+    """
+
+    requests: int
+    counted: int | None
+    seconds: float
+    throughput: float
+    p50_ms: float
+    p99_ms: float
+    user_us: float
+    system_us: float
+    foreign_cores: float
+
+    @property
+    def cpu_us(self) -> float:
+        """User and system CPU of all processes of the server, microseconds per command."""
+        return self.user_us + self.system_us
+
+
+def all_cells() -> list[Cell]:
+    """List the cells in measuring order.
+
+    The cells with an append only file follow right after SET at pipeline 16 without one, to which
+    they are compared.
+    """
+    plain = [Cell(c, p, "no") for c in ["GET", "INCR", "MSET", "SET"] for p in [64, 1, 16]]
+    logged = [Cell("SET", p, policy) for policy in ("everysec", "always") for p in (16, 1)]
+    return plain + logged
+
+
+def preload(server: Server) -> None:
+    """Set every key redis-benchmark may draw, so that GET hits and INCR finds its counter."""
+    connection = server.connect()
+    try:
+        for prefix, value in (("key", b"x" * VALUE_BYTES), ("counter", b"0")):
+            for first in range(0, KEYS, _PRELOAD_KEYS):
+                names = [f"{prefix}:{i:012d}" for i in range(first, first + _PRELOAD_KEYS)]
+                reply = connection.call("MSET", *[word for n in names for word in (n, value)])
+                if reply not in (b"OK", "OK"):
+                    raise BenchError(f"{server.name}: MSET answered {reply!r}")
+    finally:
+        connection.close()
+
+
+def measure(server: Server, cell: Cell, requests: int) -> Sample:
+    """Run redis-benchmark once; requests must be a multiple of the pipeline.
+
+    redis-benchmark sends whole pipelines, so it then sends exactly this many commands; where the
+    server keeps commandstats, they are noted beside it. Raises BenchError, ServerError.
+    """
+    assert requests % cell.pipeline == 0, (cell, requests)
+    argv = f"redis-benchmark -p {server.port} -c {CLIENTS} -r {KEYS} -d {VALUE_BYTES} --csv"
+    argv += f" -t {cell.command.lower()} -P {cell.pipeline} -n {requests}"
+    calls_before = _calls(server, cell.command)
+    # The windows nest: what starting redis-benchmark costs is foreign to the server.
+    children_before = _children_seconds()
+    busy_before = busy_seconds()
+    before, begun = server.cpu(), time.monotonic()
+    try:
+        run = subprocess.run(
+            argv.split(), capture_output=True, timeout=RUN_SECONDS, check=False, text=True
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BenchError(f"{server.name}, {cell.name}: not done in {RUN_SECONDS} s") from error
+    seconds, cpu = time.monotonic() - begun, server.cpu() - before
+    busy = busy_seconds() - busy_before
+    client = _children_seconds() - children_before
+    row = _read_csv(run.stdout)
+    if run.returncode or row is None:
+        said = (run.stdout[-500:] + run.stderr[-500:]).strip()
+        raise BenchError(f"{server.name}, {cell.name}: redis-benchmark failed: {said}")
+    calls = _calls(server, cell.command)
+    return Sample(
+        requests=requests,
+        counted=None if calls is None or calls_before is None else calls - calls_before,
+        seconds=seconds,
+        throughput=float(row["rps"]),
+        p50_ms=float(row["p50_latency_ms"]),
+        p99_ms=float(row["p99_latency_ms"]),
+        user_us=cpu.user_s * 1e6 / requests,
+        system_us=cpu.system_s * 1e6 / requests,
+        foreign_cores=max(0.0, busy - client - cpu.user_s - cpu.system_s) / seconds,
+    )
+
+
+def calibrate(server: Server, cell: Cell, cpu_s: float, wall_s: float) -> int:
+    """Return how many requests make the server spend cpu_s of CPU, within wall_s of time."""
+    requests = 20 * CLIENTS * cell.pipeline
+    while True:
+        sample = measure(server, cell, requests)
+        if sample.cpu_us * requests >= 0.15e6 or sample.seconds > min(1.0, wall_s):
+            break
+        requests *= 4
+    wanted = min(cpu_s * 1e6 / max(sample.cpu_us, 0.01), wall_s * sample.throughput)
+    pipelines = math.ceil(wanted / cell.pipeline)
+    # Fewer than four pipelines per client would measure little but the start and the end.
+    return max(pipelines, 4 * CLIENTS) * cell.pipeline
+
+
+def _calls(server: Server, command: str) -> int | None:
+    """Return how often a command ran, from INFO commandstats; None where there is no such thing."""
+    connection = server.connect()
+    try:
+        info = connection.call("INFO", "commandstats")
+    finally:
+        connection.close()
+    if isinstance(info, hiredis.ReplyError) or b"cmdstat_" not in info:
+        return None
+    match = re.search(rb"cmdstat_%s:calls=(\d+)" % command.lower().encode(), info)
+    return int(match.group(1)) if match else 0
+
+
+def _children_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _read_csv(output: str) -> dict[str, str] | None:
+    """Return the only row; None unless there is exactly one."""
+    lines = [line for line in output.splitlines() if line.startswith('"')]
+    rows = list(csv.DictReader(io.StringIO("\n".join(lines))))
+    return rows[0] if len(rows) == 1 else None
