@@ -71,7 +71,11 @@ class Config:
 
     # Listeners
     port = IntDirective(
-        6379, SUPERVISOR, IMMUTABLE, "TCP port to listen on; 0 for no TCP.", high=65535
+        6379,
+        SUPERVISOR,
+        IMMUTABLE,
+        "TCP port; 0 takes a free one (no TCP: an empty `bind`).",
+        high=65535,
     )
     bind = BindDirective(
         ("*", "-::*"), SUPERVISOR, IMMUTABLE, "Addresses to listen on; `-` before an optional one."
@@ -334,7 +338,8 @@ class Config:
     )
 
     def __init__(self) -> None:
-        """Start with the defaults."""
+        """Start with the defaults, read from no file."""
+        self.file = ""  # absolute path of the configuration file
         for directive in DIRECTIVES:
             self.__dict__[directive.attribute] = directive.default
 
@@ -343,13 +348,18 @@ class Config:
         return self.__dict__[BY_NAME[name.encode()].attribute]
 
     def get_matching(self, patterns: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
-        """Return name and text of each directive that matches a glob pattern, in any case."""
+        """Return name and text of each directive that matches a glob pattern, in any case.
+
+        A directive that is asked for by its name is called as it was spelled there.
+        """
         patterns = list(patterns)
-        return [
-            (name, directive.render(self.__dict__[directive.attribute]))
-            for name, directive in BY_NAME.items()
-            if any(glob_match(pattern, name, nocase=True) for pattern in patterns)
-        ]
+        found = []
+        for name, directive in BY_NAME.items():
+            first = next((p for p in patterns if glob_match(p, name, nocase=True)), None)
+            if first is not None:
+                text = directive.render(self.__dict__[directive.attribute])
+                found.append((first if first.lower() == name else name, text))
+        return found
 
     def set_many(self, pairs: Sequence[tuple[bytes, bytes]]) -> Change:
         """Change directives as CONFIG SET does: all of them, or none.

@@ -55,6 +55,18 @@ CLIENT_READ_BYTES: Final = 1 << 16
 # Replies of a client that are not sent: above this its commands wait (it does not read).
 MAX_UNSENT_REPLY_BYTES: Final = 1 << 20
 
+# Pieces of one sendmsg; IOV_MAX is 1024 on Linux.
+MAX_SEND_PIECES: Final = 64
+
+# Bytes of one command. Redis bounds each argument alone (client-query-buffer-limit, 1 GB), which
+# counts here too where it is set higher; a command has to fit into a frame, and into memory.
+MAX_COMMAND_BYTES: Final = 1 << 30
+
+# Clients looked at for idleness in one run of the cron, ten times a second: a tenth of all, at
+# least this many.
+CLIENTS_CRON_MIN: Final = 5
+CLIENTS_CRON_SHARE: Final = 10
+
 # Commands of a client received behind one that it has to wait for: above this it is not read.
 MAX_PARKED_INPUT_BYTES: Final = 1 << 20
 
@@ -120,3 +132,20 @@ MAX_REQUEST_ARGS: Final = (1 << 31) - 1
 # enough for HELLO and AUTH, too little to fill the memory of a server one has no password of.
 MAX_UNAUTHENTICATED_ARGS: Final = 10
 MAX_UNAUTHENTICATED_ARG_BYTES: Final = 16_384
+
+# Deaths of one worker within this time, after which the server gives up; a crash that a client or
+# the data causes comes back within seconds.
+MAX_CRASHES: Final = 5
+CRASH_WINDOW_MS: Final = 60_000
+
+# Before the second restart within that time; each further one waits twice as long.
+FIRST_RESTART_DELAY_MS: Final = 100
+
+# Connections of the control socket at once, and bytes of one request there.
+MAX_CONTROL_CLIENTS: Final = 16
+MAX_CONTROL_REQUEST_BYTES: Final = 1 << 16
+
+# The active expire cycle: monotonic microseconds of one slice, and ms until the next one when it is
+# behind. That is a quarter of the time, as in Redis, and never more than 1 ms at once.
+EXPIRE_BUDGET_US: Final = 1000
+EXPIRE_REST_MS: Final = 4

@@ -27,24 +27,32 @@ that its log holds without #REL and that are complete (left out if there are non
 the tickets in flight, SERVE. Before SERVE it runs no command of a client or a peer: it does not
 yet hold all the locks that its predecessor held.
 
-The start of a worker and its life (`supervisor/serve.py`, `worker/main.py`):
+The start of a worker and its life (`supervisor/serve.py`, `worker/main.py`), W for the worker and S
+for the supervisor:
 
-| message                | from, to           | meaning|
-|------------------------|--------------------|----------------------------------------------------|
-| (SCAN, files)          | supervisor, worker | look through these segments of the manifest        |
-| (SCANNED, reports)     | worker, supervisor | what they hold, in the same order|
-| (LOAD, plan)           | supervisor, worker | cut, load and open the segment|
-| (RESPLIT, plan)        | supervisor, worker | write a base of my slots out of all the segments|
-| (LOADED, keys, figures)| worker, supervisor | the keys are in memory, or the base is written|
-| (FAILED, text)         | worker, supervisor | the start cannot go on, and why|
-| (PEER, worker, state)  | supervisor, worker | a peer is DOWN, LOADING or UP|
-| (CALL, ref, request)   | worker, supervisor | a client asks the supervisor: name, then arguments|
-| (TOLD, ref, reply)     | supervisor, worker | the encoded reply to a CALL|
-| (CONFIG, changes)      | supervisor, worker | directives have changed: attribute to value|
-| (CLOSED, count)        | worker, supervisor | so many of its clients have gone|
-| (DISK, ok, text)       | worker, supervisor | its log can, or cannot, be written|
-| (FIGURES, dict)        | worker, supervisor | once a second: what `shoal ctl status` shows|
-| (STOP, now)            | supervisor, worker | write, fsync (unless now) and exit|
+- (SCAN, files, exact), S to W: look through these segments of the manifest; (SCANNED, reports),
+  W to S: what they hold, in the same order, in `ScanReport`'s wire form.
+- (LOAD, segment), S to W: cut, load and open; segment is None without a log, else (files, end,
+  skip, open tickets, policy).
+- (RESPLIT, sources, name), S to W: write the base `name` of my slots out of all the segments.
+- (LOADED, figures), W to S: done, the last stamp and the base's size.
+- (FAILED, text, damage), W to S: the start cannot go on; damage is None or (file, offset, reason).
+- (CLOCK, wall_ms, monotonic_ns), S to W: the base of the stamps' clock, before anything is logged.
+- (PEER, worker, state, generation), S to W: a peer is DOWN, LOADING, UP or LEAVING; its generation
+  counts its processes, and is also with the new pipe ends that come over the channel.
+- (CALL, ref, request), W to S: a client asks the supervisor: name, then arguments; (TOLD, ref,
+  reply), S to W: the encoded reply.
+- (CONFIG, ref, pairs), S to W: CONFIG SET has been accepted; (APPLIED, ref), W to S: and is done.
+- (CLOSED, count), W to S: so many of its clients have gone.
+- (DISK, ok, text), W to S: its log can, or cannot, be written.
+- (FIGURES, figures), W to S: once a second, what `shoal ctl status` shows, a dict.
+- (LEAVE,), S to W: finish what the peers have asked for, then as STOP.
+- (STOP,), S to W: write, fsync and exit.
+
+Over the channel, a socketpair, come descriptors, each with a marshalled tuple:
+
+- (CLIENT, id, addr, laddr, is_unix) with a connection;
+- (PIPES, worker, generation) with the two ends, read and write, of the pipes to a new peer.
 """
 
 from __future__ import annotations
@@ -80,12 +88,20 @@ CLOSED: Final = 29
 DISK: Final = 30
 FIGURES: Final = 31
 STOP: Final = 32
-CONFIG: Final = 33
+LEAVE: Final = 33
+CONFIG: Final = 34
+APPLIED: Final = 35
+CLOCK: Final = 36
+
+# What comes over the channel.
+CLIENT: Final = 40
+PIPES: Final = 41
 
 # States of a peer.
 DOWN: Final = 0
 LOADING: Final = 1
 UP: Final = 2
+LEAVING: Final = 3
 
 SUPERVISOR: Final = -1
 """The supervisor's number where workers are counted from 0."""

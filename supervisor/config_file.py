@@ -45,7 +45,9 @@ def load(args: Sequence[str]) -> Config:
     words = [os.fsencode(word) for word in args]
     loader = _Loader()
     if words and not words[0].startswith(b"-"):
-        loader.read_file(os.fsdecode(words.pop(0)), [])
+        path = os.fsdecode(words.pop(0))
+        loader.read_file(path, [])
+        loader.config.file = os.path.abspath(path)
     for line in _option_lines(words):
         loader.read_line(line, _COMMAND_LINE, [])
     return loader.finish()
@@ -72,7 +74,7 @@ class _Loader:
     """Reads lines into a Config."""
 
     def __init__(self) -> None:
-        self._config = Config()
+        self.config = Config()
         self._start_dir = os.getcwd()
 
     def read_file(self, path: str, including: list[str]) -> None:
@@ -115,7 +117,7 @@ class _Loader:
         if name == b"include" and len(args) == 1:
             self._include(os.fsdecode(args[0]), [*including, where])
         elif name in BY_NAME:
-            self._config.set_at_start(name, args)
+            self.config.set_at_start(name, args)
             if name == b"dir":
                 self._enter_dir()
         else:
@@ -128,7 +130,7 @@ class _Loader:
 
     def _enter_dir(self) -> None:
         """Make `dir` absolute, and check that it is a folder this process may enter."""
-        config = self._config
+        config = self.config
         path = os.path.realpath(os.path.join(self._start_dir, config.dir)) if config.dir else ""
         try:
             if not stat.S_ISDIR(os.stat(path).st_mode):
@@ -141,7 +143,7 @@ class _Loader:
 
     def finish(self) -> Config:
         """Return the Config, after the checks that need more than one directive."""
-        config = self._config
+        config = self.config
         if not os.path.isabs(config.dir):
             config.set_at_start(b"dir", [os.fsencode(self._start_dir)])
         for name in ("unixsocket", "control-socket"):

@@ -55,8 +55,7 @@ class RecoveryError(Exception):
     """The server cannot start on this data; the text says why and what to do."""
 
 
-# -- the decision
-# -------------------------------------------------------------------------------------
+# -- the decision ---------------------------------------------------------------------------------
 
 
 class SegmentPlan(NamedTuple):
@@ -244,8 +243,7 @@ def next_ticket(manifest: Manifest, plan: Plan) -> int:
     return 1 + max(manifest.last_ticket, plan.last_ticket)
 
 
-# -- the directory
-# ------------------------------------------------------------------------------------
+# -- the directory --------------------------------------------------------------------------------
 
 
 class Disk:
@@ -415,6 +413,8 @@ class Directory:
 
     def _create(self, names: list[str], workers: int, policy: str) -> None:
         for name in sorted(names):
+            if name == _TEMPORARY_NAME:
+                continue  # of an earlier first start, which a crash ended
             if _is_ours(name):
                 path = os.path.join(self.path, name)
                 if self._disk.file_size(path):

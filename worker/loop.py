@@ -32,7 +32,7 @@ from shoal.worker.aof import Segment
 from shoal.worker.client import Client
 from shoal.worker.connection import Connection
 from shoal.worker.dispatch import Dispatcher
-from shoal.worker.peers import Peer, Uplink
+from shoal.worker.peers import LAST, Peer, Uplink
 from shoal.worker.server import Server
 
 IN: Final = select.EPOLLIN
@@ -40,7 +40,6 @@ OUT: Final = select.EPOLLOUT
 HEAD_WAIT_NS: Final = (
     5_000_000  # how long complete replies wait for one that a peer owes, to be sent with it
 )
-CRON_MS: Final = 100
 SPIN_S: Final = 0.001  # until a frame that is not announced yet is looked at again
 COUNTER_STRIDE: Final = 8  # 64-bit counters of the shared page: one to a cache line
 
@@ -51,11 +50,6 @@ Waiting = tuple[int, int, int, list[Any]]
 class Stopped(Exception):  # noqa: N818  an end, not an error
     """The worker shall end: the supervisor said so, or has gone."""
 
-    def __init__(self, *, now: bool) -> None:
-        """Say whether to skip the last fsync."""
-        super().__init__()
-        self.now = now
-
 
 class Loop:
     """A worker's event loop.
@@ -63,8 +57,11 @@ class Loop:
     Attributes:
         on_message: called with each message of the supervisor that is not the loop's own.
         on_descriptors: called with a channel message and the descriptors that came with it.
-        cron: called every CRON_MS with the monotonic time in ms; returns True to be called again at
-            once after the next turn (there is more to expire or to free than one slice).
+        cron: called every `cron_ms` with the monotonic time in ms; returns True to be called again
+            soon (there is more to expire or to free than one slice).
+        on_disk: called with the text of MISCONF when the log cannot be written, None when it can be
+            again.
+        may_leave: asked, after `leave`, whether nothing waits here but what the loop knows.
     """
 
     def __init__(
@@ -91,19 +88,18 @@ class Loop:
         self._counter_at = server.index * COUNTER_STRIDE
         self._stamp_ms = stamp_ms
         self._segment: Segment | None = server.segment
-        self._seq = 0
+        self._seq = page[self._counter_at]  # our predecessor's frames may still be in the pipes
         self._announce = 0  # the seq to announce once the outboxes are empty, 0 for none
         self._inbox: list[Waiting] = []
         self._conns: dict[int, Connection] = {}
         self._heads: list[tuple[int, Connection]] = []
-        self._held: list[
-            Connection
-        ] = []  # replies not durable yet (appendfsync always, disk failing)
-        self._held_late: list[tuple[Peer, int, bytes | int]] = []
+        # Replies that are not durable yet (appendfsync always, and the disk fails).
+        self._holding = False
+        self._held: list[Connection] = []
+        self._held_late: list[tuple[Peer, int, bytes]] = []
         self._held_messages: list[tuple[Any, ...]] = []
-        self._handle = (
-            -1
-        )  # handles of held replies are negative, those of waiting commands positive
+        # Handles of held replies are negative, those of waiting commands positive.
+        self._handle = -1
         self._poller = select.epoll()
         self._pipes = select.epoll()
         self._by_read_fd: dict[int, Peer | Uplink] = {}
@@ -112,13 +108,35 @@ class Loop:
         self._poller.register(self._pipes.fileno(), IN)
         self._poller.register(channel.fileno(), IN)
         self._cron_due_ms = 0
-        self._again = False
+        self._serving = False
+        self._stopping = False
+        self._leaving = False
+        self._disk_text: str | None = None
+        self._left: set[int] = set()  # peers whose last frame to us has come
+        self.cron_ms = 100
         self.on_message: Callable[[tuple[Any, ...]], None]
         self.on_descriptors: Callable[[bytes, list[int]], None]
+        self.on_disk: Callable[[str | None], None]
         self.cron: Callable[[int], bool]
-        for peer in self._others:
-            self.watch(peer)
+        self.may_leave: Callable[[], bool]
         self.watch(uplink)
+
+    def serve(self) -> None:
+        """Begin to run what the peers ask for, and the cron."""
+        self._serving = True
+        for peer in self._others:
+            if peer.read_fd >= 0 and peer.read_fd not in self._by_read_fd:
+                self.watch(peer)
+
+    def leave(self) -> None:
+        """Read no client any more; end when all that the peers have asked for is done."""
+        self._leaving = True
+        for conn in self._conns.values():
+            conn.stop_reading()
+
+    def stop(self) -> None:
+        """End with this turn."""
+        self._stopping = True
 
     # -- what is polled
     # -----------------------------------------------------------------------------------
@@ -174,7 +192,7 @@ class Loop:
             self.turn(self._timeout_s())
 
     def _timeout_s(self) -> float:
-        if self._again or self._dispatcher.resumable:
+        if self._dispatcher.resumable:
             return 0
         if self._inbox:
             return SPIN_S
@@ -219,28 +237,44 @@ class Loop:
                 conn.accept_input(data)
         if dispatcher.resumable:
             dispatcher.run_resumable()
-        self._again = False
-        if dispatcher.now_ms >= self._cron_due_ms:
-            self._cron_due_ms = dispatcher.now_ms + CRON_MS
-            self._again = self._tick()
+        if dispatcher.now_ms >= self._cron_due_ms and self._serving:
+            self._cron_due_ms = dispatcher.now_ms + self.cron_ms
+            self._tick()
         self._end_turn(started_ns)
+        if self._stopping or (self._leaving and self._nothing_left()):
+            raise Stopped
         stats = self._server.stats
         stats.turns += 1
         stats.turn_usec += (time.monotonic_ns() - started_ns) // 1000
 
-    def _tick(self) -> bool:
+    def _nothing_left(self) -> bool:
+        """Tell whether every peer's last frame has come and everything in it is done and sent."""
+        links = [*self._others, self._uplink]
+        return (
+            all(peer.worker in self._left for peer in self._others if peer.up)
+            and not self._inbox
+            and not self._held_late
+            and not self._held_messages
+            and not any(link.outbox_bytes for link in links)
+            and self.may_leave()
+        )
+
+    def _tick(self) -> None:
         pause = self._server.pause
         if pause.until_ms and pause.until_ms <= self._store.now_ms:
             self._server.set_pause(0, False)
         for peer in self._others:
             if peer.parked:
                 self._dispatcher.expire_parked(peer)
-        again = self.cron(self._dispatcher.now_ms)
-        if again:
+        segment = self._segment
+        if segment is not None:
+            if segment.on_time(self._stamp_ms(time.monotonic_ns())) and self._holding:
+                self.release_held()
+            self._look_at_disk(segment)
+        if self.cron(self._dispatcher.now_ms):
             self._cron_due_ms = self._dispatcher.now_ms + 1
         if self._dispatcher.resumable:
             self._dispatcher.run_resumable()
-        return False
 
     def _drain(self) -> None:
         """Read what is in the pipes and run the frames that may be run (rules 1, 2 and 4)."""
@@ -256,6 +290,9 @@ class Loop:
                 continue
             if isinstance(link, Peer):
                 for stamp, seq, requests, replies, late in frames:
+                    if seq == LAST:
+                        self._left.add(link.worker)
+                        continue
                     if replies or late:
                         self._dispatcher.take_replies(link, replies, late)
                     if requests:
@@ -296,7 +333,7 @@ class Loop:
         replaced.
         """
         if link is self._uplink:
-            raise Stopped(now=False)
+            raise Stopped
         self.unwatch(link)
 
     def _room(self, fd: int) -> None:
@@ -318,7 +355,7 @@ class Loop:
             except BlockingIOError:
                 return
             if not data:
-                raise Stopped(now=False)
+                raise Stopped
             self.on_descriptors(data, fds)
 
     # -- the end of the turn
@@ -327,8 +364,13 @@ class Loop:
     def _end_turn(self, started_ns: int) -> None:
         dispatcher = self._dispatcher
         segment = self._segment
-        if segment is not None and segment.pieces and not segment.flush(self._stamp_ms(started_ns)):
-            self._hold()
+        if segment is not None and segment.pieces:
+            if segment.flush(self._stamp_ms(started_ns)):
+                if self._holding:
+                    self.release_held()
+            else:
+                self._hold()
+            self._look_at_disk(segment)
         self._send_frames()
         flushable = dispatcher.flushable
         if flushable:
@@ -340,8 +382,17 @@ class Loop:
         if self._heads:
             self._flush_heads(started_ns)
 
+    def _look_at_disk(self, segment: Segment) -> None:
+        if segment.error_text is not self._disk_text:
+            self._disk_text = segment.error_text
+            self.on_disk(segment.error_text)
+
     def _send_frames(self) -> None:
-        senders = [peer for peer in self._others if peer.requests or peer.replies or peer.late]
+        senders = [
+            peer
+            for peer in self._others
+            if peer.requests or peer.replies or peer.late or peer.leaving
+        ]
         uplink = self._uplink
         if senders or uplink.messages:
             stamp_ns = time.monotonic_ns()
@@ -350,8 +401,11 @@ class Loop:
                 self._seq += 1
                 seq = self._announce = self._seq
             for peer in senders:
-                if peer.up:
+                if peer.up or peer.leaving:
                     peer.send_turn(stamp_ns, seq)
+                    if peer.leaving:
+                        peer.leaving = False
+                        peer.send((stamp_ns, LAST, [], [], []))
                     if peer.outbox_bytes:
                         self._wait_for_room(peer)
             if uplink.messages:
@@ -385,11 +439,14 @@ class Loop:
 
     def _hold(self) -> None:
         """Keep back every acknowledgement of this turn until the log is durable."""
+        self._holding = True
         dispatcher = self._dispatcher
         self._held += dispatcher.flushable  # in_flush stays set: nobody else sends their replies
         dispatcher.flushable = []
         for peer in self._others:
             for at, reply in enumerate(peer.replies):
+                if isinstance(reply, int):
+                    continue  # it comes later anyway
                 self._held_late.append((peer, self._handle, reply))
                 peer.replies[at] = self._handle
                 self._handle -= 1
@@ -402,11 +459,11 @@ class Loop:
 
     def release_held(self) -> None:
         """The log is durable again: let go what `_hold` kept back, in order."""
+        self._holding = False
         self._dispatcher.flushable += self._held
         self._held = []
         for peer, handle, reply in self._held_late:
-            if isinstance(reply, bytes):
-                peer.late.append((handle, reply))
+            peer.late.append((handle, reply))
         self._held_late = []
         self._uplink.messages += self._held_messages
         self._held_messages = []

@@ -14,6 +14,8 @@ Frames between workers are `(stamp_ns, seq, requests, replies, late)`:
   handle".
 - late: `(handle, reply)` pairs.
 
+The last frame to a worker that leaves has the seq LAST and nothing else.
+
 Frames from and to the supervisor are `(stamp_ns, 0, messages)`, see `proto/messages.py`.
 """
 
@@ -21,96 +23,18 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from shoal.proto.frames import FrameReader, encode_frame
-from shoal.proto.limits import PIPE_READ_BYTES
+from shoal.proto.pipes import Link
 
 if TYPE_CHECKING:
     from shoal.worker.connection import Connection
 
+LAST: Final = -1
+
 Context = tuple[int, int]  # database, protocol version
 # A hop that waits for its reply: connection, index of the placeholder, argv, context.
 Hop = tuple["Connection", int, list[bytes], Context]
-
-
-class Link:
-    """One process at the other end of two pipes.
-
-    Attributes:
-        read_fd, write_fd: our ends of the pipes, -1 while there is nobody.
-        outbox_bytes: bytes of frames that the pipe did not take yet.
-    """
-
-    __slots__ = ("_outbox", "_reader", "outbox_bytes", "read_fd", "write_fd")
-
-    def __init__(self, read_fd: int, write_fd: int) -> None:
-        """Take over two non-blocking pipe ends."""
-        self.read_fd = read_fd
-        self.write_fd = write_fd
-        self._reader = FrameReader()
-        self._outbox: deque[memoryview] = deque()
-        self.outbox_bytes = 0
-
-    def receive(self) -> list[Any] | None:
-        """Read all there is and return the complete messages; None when the other side has gone."""
-        messages: list[Any] = []
-        while True:
-            try:
-                data = os.read(self.read_fd, PIPE_READ_BYTES)
-            except BlockingIOError:
-                return messages
-            if not data:
-                return messages or None
-            messages += self._reader.feed(data)
-            if len(data) < PIPE_READ_BYTES:
-                return messages
-
-    def send(self, message: Any) -> None:
-        """Send one frame, behind whatever is waiting; a vanished reader is noticed when reading."""
-        frame = encode_frame(message)
-        if not self._outbox:
-            try:
-                sent = os.write(self.write_fd, frame)
-            except BlockingIOError:
-                sent = 0
-            except BrokenPipeError:
-                return
-            if sent == len(frame):
-                return
-            self._outbox.append(memoryview(frame)[sent:])
-            self.outbox_bytes += len(frame) - sent
-            return
-        self._outbox.append(memoryview(frame))
-        self.outbox_bytes += len(frame)
-
-    def flush(self) -> None:
-        """Go on sending what waits in the outbox."""
-        outbox = self._outbox
-        while outbox:
-            try:
-                sent = os.write(self.write_fd, outbox[0])
-            except BlockingIOError:
-                return
-            except BrokenPipeError:
-                outbox.clear()
-                self.outbox_bytes = 0
-                return
-            self.outbox_bytes -= sent
-            if sent == len(outbox[0]):
-                outbox.popleft()
-            else:
-                outbox[0] = outbox[0][sent:]
-
-    def close(self) -> None:
-        """Close both ends and forget what was not sent."""
-        for fd in (self.read_fd, self.write_fd):
-            if fd >= 0:
-                os.close(fd)
-        self.read_fd = self.write_fd = -1
-        self._reader = FrameReader()
-        self._outbox.clear()
-        self.outbox_bytes = 0
 
 
 class Peer(Link):
@@ -121,6 +45,7 @@ class Peer(Link):
         open: it serves and its outbox is short: hops may go straight into the next frame.
         up: it serves; else commands for it wait in `parked` until a deadline.
         loading: it is being replaced and reads its log.
+        leaving: our last frame to this process is due: it says that no more will come.
         requests, replies, late: what the next frame takes along; `context` is that of the last
             request in it.
         reply_bytes: size of `replies`, counted for large ones only.
@@ -134,6 +59,7 @@ class Peer(Link):
         "context",
         "deferred",
         "late",
+        "leaving",
         "loading",
         "open",
         "parked",
@@ -148,10 +74,11 @@ class Peer(Link):
 
     def __init__(self, worker: int, read_fd: int, write_fd: int) -> None:
         """Link to worker number `worker`."""
-        super().__init__(read_fd, write_fd)
+        super().__init__(read_fd, write_fd, os)
         self.worker = worker
         self.up = self.open = True
         self.loading = False
+        self.leaving = False
         self.requests: list[Any] = []
         self.context: Context | None = None
         self.replies: list[bytes | int] = []
@@ -173,12 +100,10 @@ class Peer(Link):
         self.context = None
         self.reply_bytes = 0
 
-    def replace(self, read_fd: int, write_fd: int) -> list[Hop]:
-        """Take new pipe ends after the worker died; return the hops whose outcome is unknown, in
-        order.
-        """
+    def reset(self) -> list[Hop]:
+        """Close the pipes to a dead process; return the hops whose outcome is unknown, in order."""
         self.close()
-        self.read_fd, self.write_fd = read_fd, write_fd
+        self.leaving = False
         lost = [*self.deferred.values(), *self.pending]
         self.deferred.clear()
         self.pending.clear()
@@ -199,7 +124,7 @@ class Uplink(Link):
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         """Link to the supervisor."""
-        super().__init__(read_fd, write_fd)
+        super().__init__(read_fd, write_fd, os)
         self.messages: list[tuple[Any, ...]] = []
 
     def send_turn(self, stamp_ns: int) -> None:
