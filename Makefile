@@ -11,7 +11,7 @@ BIN := .venv/bin
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test bench load lint clean
+.PHONY: help serve test bench load lint docs clean
 
 help:
 	@echo 'make serve [ARGS="--port 7000"] [CONF=redis.conf]   run the server, data in ./data'
@@ -19,6 +19,7 @@ help:
 	@echo 'make bench [ARGS=...]                              measure next to redis-server'
 	@echo 'make load  [ARGS=...]                              load tests with locust'
 	@echo 'make lint                                          ruff and mypy'
+	@echo 'make docs                                          write docs/commands.md'
 	@echo 'make clean                                         remove .venv and caches, never ./data'
 	@echo 'PYTHON=/path/to/python3.12 chooses the interpreter of a new .venv.'
 
@@ -42,6 +43,10 @@ lint: .venv/load.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Also the arguments that COMMAND DOCS tells: to be run after a command was added.
+docs: .venv/test.stamp
+	PYTHONPATH=tests $(BIN)/python -m support.command_page
 
 clean:
 	rm -rf .venv build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

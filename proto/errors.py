@@ -164,6 +164,11 @@ def outcome_unknown() -> ReplyError:
     )
 
 
+def reply_too_large() -> ReplyError:
+    """Build the error of a reply that cannot travel from one worker to another."""
+    return ReplyError("ERR the reply is too large to be sent between workers")
+
+
 def decrement_overflow() -> ReplyError:
     """Build the error of DECRBY by the one number whose negation is no 64-bit integer."""
     return ReplyError("ERR decrement would overflow")
@@ -233,3 +238,185 @@ def no_access_frequency() -> ReplyError:
         "that when switching between policies at runtime LRU and LFU data will take some time to "
         "adjust."
     )
+
+
+def debug_not_allowed() -> ReplyError:
+    """Build the error of DEBUG where enable-debug-command does not let the client use it."""
+    return ReplyError(
+        'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you '
+        "can run it from a local connection, otherwise you need to set this option in the "
+        "configuration file, and then restart the server."
+    )
+
+
+def unknown_subcommand_or_arity(container: bytes, name: bytes) -> ReplyError:
+    """Build the error of a word after DEBUG that it does not know, or not with these arguments."""
+    return ReplyError(
+        b"ERR unknown subcommand or wrong number of arguments for '%b'. Try %b HELP."
+        % (name[:128], container.upper())
+    )
+
+
+def no_shutdown() -> ReplyError:
+    """Build the error of SHUTDOWN ABORT while the server is not shutting down."""
+    return ReplyError("ERR No shutdown in progress.")
+
+
+def aof_not_loaded() -> ReplyError:
+    """Build the error of DEBUG LOADAOF without a log that could be loaded."""
+    return ReplyError("ERR Error trying to load the AOF files, check server logs.")
+
+
+def debug_reload_options() -> ReplyError:
+    """Build the error of DEBUG RELOAD with an option that does not exist."""
+    return ReplyError("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")
+
+
+def not_a_packed_threshold() -> ReplyError:
+    """Build the error of DEBUG QUICKLIST-PACKED-THRESHOLD."""
+    return ReplyError("ERR argument must be a memory value bigger than 1 and smaller than 4gb")
+
+
+def unknown_protocol_type() -> ReplyError:
+    """Build the error of DEBUG PROTOCOL with a type it does not know."""
+    return ReplyError(
+        "ERR Wrong protocol type name. Please use one of the following: string|integer|double|"
+        "bignum|null|array|set|map|attrib|push|verbatim|true|false"
+    )
+
+
+def resp2_not_supported() -> ReplyError:
+    """Build the error of a command whose reply RESP2 cannot express."""
+    return ReplyError("ERR RESP2 is not supported by this command")
+
+
+def invalid_command_specified() -> ReplyError:
+    """Build the error of COMMAND GETKEYS on a command that is not in the table."""
+    return ReplyError("ERR Invalid command specified")
+
+
+def no_key_arguments() -> ReplyError:
+    """Build the error of COMMAND GETKEYS on a command that takes no keys."""
+    return ReplyError("ERR The command has no key arguments")
+
+
+def invalid_arity_specified() -> ReplyError:
+    """Build the error of COMMAND GETKEYS on a command line whose arity is wrong."""
+    return ReplyError("ERR Invalid number of arguments specified for command")
+
+
+def invalid_arguments_specified() -> ReplyError:
+    """Build the error of COMMAND GETKEYS on a command line in which no keys can be found."""
+    return ReplyError("ERR Invalid arguments specified for command")
+
+
+def subcommand_syntax(container: bytes, name: bytes) -> ReplyError:
+    """Build the error of a subcommand that finds itself with too many arguments."""
+    return ReplyError(
+        b"ERR unknown subcommand or wrong number of arguments for '%b'. Try %b HELP."
+        % (name[:128], container.upper())
+    )
+
+
+def bad_protocol_version() -> ReplyError:
+    """Build the error of HELLO with a version that is no integer."""
+    return ReplyError("ERR Protocol version is not an integer or out of range")
+
+
+def noproto() -> ReplyError:
+    """Build the error of HELLO with a version that is neither 2 nor 3."""
+    return ReplyError("NOPROTO unsupported protocol version")
+
+
+def bad_hello_option(option: bytes) -> ReplyError:
+    """Build the error of an option of HELLO that does not exist or lacks arguments."""
+    return ReplyError(b"ERR Syntax error in HELLO option '%b'" % option)
+
+
+def hello_noauth() -> ReplyError:
+    """Build the error of HELLO before AUTH and without credentials."""
+    return ReplyError(
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO "
+        "<proto> AUTH <user> <pass> option can be used to authenticate the client and select the "
+        "RESP protocol version at the same time"
+    )
+
+
+def no_password_is_set() -> ReplyError:
+    """Build the error of AUTH with one argument while the default user needs no password."""
+    return ReplyError(
+        "ERR AUTH <password> called without any password configured for the default user. Are you "
+        "sure your configuration is correct?"
+    )
+
+
+def special_characters(what: bytes) -> ReplyError:
+    """Build the error of a name CLIENT LIST could not show; `what` are the `Client names`, or an
+    option of CLIENT SETINFO.
+    """
+    return ReplyError(b"ERR %b cannot contain spaces, newlines or special characters." % what)
+
+
+def unrecognized_option(option: bytes) -> ReplyError:
+    """Build the error of CLIENT SETINFO for an attribute that does not exist."""
+    return ReplyError(b"ERR Unrecognized option '%b'" % option)
+
+
+def invalid_client_id() -> ReplyError:
+    """Build the error of CLIENT LIST ID with what is no integer."""
+    return ReplyError("ERR Invalid client ID")
+
+
+def client_id_not_positive() -> ReplyError:
+    """Build the error of CLIENT KILL ID with what is no positive integer."""
+    return ReplyError("ERR client-id should be greater than 0")
+
+
+def unknown_client_type(name: bytes) -> ReplyError:
+    """Build the error of a TYPE that CLIENT LIST and KILL do not know."""
+    return ReplyError(b"ERR Unknown client type '%b'" % name)
+
+
+def no_such_user(name: bytes) -> ReplyError:
+    """Build the error of CLIENT KILL USER with a user that does not exist."""
+    return ReplyError(b"ERR No such user '%b'" % name)
+
+
+def no_such_client() -> ReplyError:
+    """Build the error of CLIENT KILL with an address nobody has."""
+    return ReplyError("ERR No such client")
+
+
+def maxage_not_an_integer() -> ReplyError:
+    """Build the error of CLIENT KILL MAXAGE with what is no integer."""
+    return ReplyError("ERR maxage is not an integer or out of range")
+
+
+def maxage_not_positive() -> ReplyError:
+    """Build the error of CLIENT KILL MAXAGE with an age below one second."""
+    return ReplyError("ERR maxage should be greater than 0")
+
+
+def bad_pause_mode() -> ReplyError:
+    """Build the error of CLIENT PAUSE with a mode that does not exist."""
+    return ReplyError("ERR CLIENT PAUSE mode must be WRITE or ALL")
+
+
+def bad_unblock_reason() -> ReplyError:
+    """Build the error of CLIENT UNBLOCK with a reason that does not exist."""
+    return ReplyError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+
+
+def timeout_not_an_integer() -> ReplyError:
+    """Build the error of a timeout in milliseconds that is no integer."""
+    return ReplyError("ERR timeout is not an integer or out of range")
+
+
+def timeout_is_negative() -> ReplyError:
+    """Build the error of a timeout below zero."""
+    return ReplyError("ERR timeout is negative")
+
+
+def timeout_out_of_range() -> ReplyError:
+    """Build the error of a timeout that ends after the last millisecond of a 64-bit clock."""
+    return ReplyError("ERR timeout is out of range")

@@ -74,6 +74,11 @@ MAX_PARKED_INPUT_BYTES: Final = 1 << 20
 # memory for the replies of a careless pipeline of large GETs stays bounded.
 MAX_HOPS_IN_FLIGHT: Final = 2048
 
+# Bytes of the reply to one hop, less with many workers (Dispatcher): it has to fit into a frame,
+# and marshal takes no bytes object of 2 GB. A larger one (MGET of one huge value, many times) is
+# an error.
+MAX_HOP_REPLY_BYTES: Final = 1 << 30
+
 # Bytes waiting for one peer's pipe: above this the clients that want more of that peer wait.
 MAX_PEER_OUTBOX_BYTES: Final = 1 << 24
 

@@ -10,8 +10,8 @@ does no I/O.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from typing import Protocol
 
 from shoal.proto.limits import MAX_LOG_LINE_BYTES
 
@@ -28,8 +28,36 @@ _MARKS = ".-*#"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+class LocalTime(Protocol):
+    """What is wanted of a `time.struct_time`."""
+
+    @property
+    def tm_year(self) -> int:
+        """The year, 2026."""
+
+    @property
+    def tm_mon(self) -> int:
+        """The month, 1 to 12."""
+
+    @property
+    def tm_mday(self) -> int:
+        """The day of the month, from 1."""
+
+    @property
+    def tm_hour(self) -> int:
+        """The hour, 0 to 23."""
+
+    @property
+    def tm_min(self) -> int:
+        """The minute."""
+
+    @property
+    def tm_sec(self) -> int:
+        """The second."""
+
+
 def format_log(
-    pid: int, role: str, local: time.struct_time, ms: int, level: int, message: str
+    pid: int, role: str, local: LocalTime, ms: int, level: int, message: str
 ) -> bytes:
     """Return the bytes to log: a line, or one for each line of the message.
 
@@ -76,20 +104,20 @@ class Log:
         self,
         write: Callable[[bytes], None],
         now_ms: Callable[[], int],
+        localtime: Callable[[float], LocalTime],
         pid: int,
         role: str = "M",
         level: int = NOTICE,
-        localtime: Callable[[float], time.struct_time] = time.localtime,
     ) -> None:
         """Make a log of process `pid`.
 
         Args:
             write: takes whole lines with their newline and raises nothing.
             now_ms: the wall clock, ms since the Unix epoch.
+            localtime: seconds since the epoch to local time, `time.localtime`.
             pid: of the process that speaks.
             role: one of ROLES.
             level: what is below it is not written.
-            localtime: seconds since the epoch to local time.
         """
         assert role in ROLES, role
         self._write = write
@@ -101,7 +129,7 @@ class Log:
 
     def of_process(self, pid: int, role: str) -> Log:
         """Return the same log for another process, to be called after a fork."""
-        return Log(self._write, self._now_ms, pid, role, self.level, self._localtime)
+        return Log(self._write, self._now_ms, self._localtime, pid, role, self.level)
 
     def debug(self, message: str) -> None:
         """Say what helps only those who develop or test."""

@@ -16,6 +16,8 @@ from typing import Final, NamedTuple
 
 from shoal.proto import errors
 
+INT32_MIN: Final = -(1 << 31)
+INT32_MAX: Final = (1 << 31) - 1
 INT64_MIN: Final = -(1 << 63)
 INT64_MAX: Final = (1 << 63) - 1
 UINT64_MAX: Final = (1 << 64) - 1
@@ -54,6 +56,19 @@ def parse_int(data: bytes) -> int | None:
     # int() takes more than Redis does; printing it again shows whether the text was canonical.
     if b"%d" % number != data or not INT64_MIN <= number <= INT64_MAX:
         return None
+    return number
+
+
+def parse_int32(data: bytes) -> int:
+    """Return an argument that is a C int.
+
+    Raises: ReplyError if it is no integer, or (with another text) one of more than 32 bits.
+    """
+    number = parse_int(data)
+    if number is None:
+        raise errors.not_an_integer()
+    if not INT32_MIN <= number <= INT32_MAX:
+        raise errors.out_of_bounds(INT32_MIN, INT32_MAX)
     return number
 
 
@@ -293,18 +308,6 @@ def format_long_double(value: LongDouble) -> bytes:
     text = b"%b.%b" % (digits[:-17], digits[-17:])
     text = text.rstrip(b"0").removesuffix(b".")
     return b"-" + text if value.mantissa < 0 and text != b"0" else text
-
-
-def format_long_double_human(number: float) -> bytes:
-    """Print a double like `%.17f` without the zeros at the end, as GEOPOS does.
-
-    >>> format_long_double_human(13.5), format_long_double_human(-0.0)
-    (b'13.5', b'0')
-    """
-    if math.isinf(number):
-        return b"inf" if number > 0 else b"-inf"
-    text = (b"%.17f" % number).rstrip(b"0").removesuffix(b".")
-    return b"0" if text == b"-0" else text
 
 
 def incrbyfloat(old: bytes, increment: bytes) -> bytes:

@@ -252,6 +252,17 @@ class RequestReader:
         bulk = 0 if self._bulk is None else self._bulk.tell()
         return self._argv_bytes + bulk + len(self._line) + len(self._deferred)
 
+    @property
+    def argument_bytes(self) -> tuple[int, int]:
+        """Size of the incomplete argument, or of the incomplete line so far; and what is there."""
+        if self._bulk is not None:
+            return self._bulk_bytes, self._bulk.tell()
+        return len(self._line), len(self._line)
+
+    def start(self, size: int) -> bytes:
+        """Return up to that many first bytes of the incomplete argument or line."""
+        return bytes(self._line[:size]) if self._bulk is None else self._bulk.getvalue()[:size]
+
     def feed(self, data: bytes) -> list[list[bytes]]:
         """Return the commands that data completes, in order; none of them is empty.
 
@@ -361,7 +372,7 @@ class RequestReader:
             self._endless = True
         if self._endless or end < 0 or behind > len(data):
             held += data[at:]
-            if len(held) > MAX_REQUEST_LINE_BYTES:
+            if len(held) > MAX_REQUEST_LINE_BYTES and (self._endless or end < 0):
                 self.error = b"Protocol error: too big " + kind
             return None, len(data)
         if not held:

@@ -8,13 +8,42 @@ Source: "Command key specifications" and "Command tips" of the Redis documentati
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Flag, auto
+from typing import Final
+
+REDIS_VERSION: Final = "8.2.3"
+"""The Redis whose commands and replies these are; clients choose their features by it."""
+
+ACL_CATEGORIES: Final = (
+    "keyspace",
+    "read",
+    "write",
+    "set",
+    "sortedset",
+    "list",
+    "hash",
+    "string",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+    "stream",
+    "pubsub",
+    "admin",
+    "fast",
+    "slow",
+    "blocking",
+    "dangerous",
+    "connection",
+    "transaction",
+    "scripting",
+)
+"""Every ACL category without its `@`, in Redis's order."""
 
 
 class CommandFlag(Flag):
-    """Command flags, under the names COMMAND INFO shows (lower case)."""
+    """Command flags, under the names COMMAND INFO shows (lower case) and in its order."""
 
     NONE = 0
     WRITE = auto()
@@ -32,24 +61,28 @@ class CommandFlag(Flag):
     FAST = auto()
     NO_AUTH = auto()
     MAY_REPLICATE = auto()
+    NO_MANDATORY_KEYS = auto()
     NO_ASYNC_LOADING = auto()
     NO_MULTI = auto()
     ALLOW_BUSY = auto()
-    MOVABLEKEYS = auto()
+    MOVABLEKEYS = auto()  # need not be declared: `CommandSpec.all_flags` derives it from the keys
 
 
 @dataclass(frozen=True, slots=True)
 class KeySpec:
-    """Where keys stand in argv: `begin index`, then `range` or `keynum`.
+    """Where keys stand in argv: at an index or after a keyword, as a range or counted (`keynum`).
 
     Attributes:
-        begin: index of the first key, or of the count of keys for `keynum`.
+        begin: index of the first key, or of the count of keys for `keynum`; with `keyword`, the
+            index from which it is searched, backwards from the end if negative.
         last: index of the last key relative to the first; negative counts from the end of argv.
         step: distance between two keys.
         limit: with last -1: 0 or 1 no limit, 2 half of the arguments, and so on.
         flags: words such as `RO`, `RW`, `OW`, `RM`, `access`, `update`, `insert`, `delete`.
         keynum: True when `begin` is the index of an argument that holds the number of keys.
         notes: text that COMMAND INFO shows with the specification, if any.
+        keyword: the word, upper case, after which the first key stands, if it is searched.
+        unknown: True when no rule tells the keys (SORT's BY and GET).
     """
 
     begin: int
@@ -59,6 +92,8 @@ class KeySpec:
     flags: tuple[str, ...] = ()
     keynum: bool = False
     notes: str | None = None
+    keyword: str | None = None
+    unknown: bool = False
 
     def positions(self, argv: Sequence[bytes]) -> Sequence[int]:
         """Return the indexes of the keys in argv; empty when argv is too short or malformed."""
@@ -68,11 +103,23 @@ class KeySpec:
             except (IndexError, ValueError):
                 return ()
             first = self.begin + 1
-            return range(first, min(first + count * self.step, len(argv)), self.step)
-        last = self.begin + self.last if self.last >= 0 else len(argv) + self.last
+            if first + (count - 1) * self.step >= len(argv):
+                return ()
+            return range(first, first + count * self.step, self.step)
+        if self.unknown:
+            return ()
+        begin = self.begin if self.keyword is None else self._after_keyword(argv)
+        last = begin + self.last if self.last >= 0 else len(argv) + self.last
         if self.last < 0 and self.limit > 1:
-            last = self.begin + (len(argv) - self.begin) // self.limit - 1
-        return range(self.begin, min(last, len(argv) - 1) + 1, self.step)
+            last = begin + (len(argv) - begin) // self.limit - 1
+        return range(begin, min(last, len(argv) - 1) + 1, self.step)
+
+    def _after_keyword(self, argv: Sequence[bytes]) -> int:
+        assert self.keyword is not None
+        count, word = len(argv), self.keyword.encode()
+        backwards = self.begin < 0
+        search = range(count + self.begin, 0, -1) if backwards else range(self.begin, count)
+        return next((at + 1 for at in search if argv[at].upper() == word), count)
 
 
 def key_at(index: int, flags: str = "") -> tuple[KeySpec, ...]:
@@ -101,6 +148,8 @@ class CommandSpec:
         summary: one line; the handler's docstring.
         complexity: as COMMAND DOCS shows it.
         tips: command tips, e.g. `request_policy:multi_shard`.
+        key_flags: argv -> flags of the keys of this call, where a key specification says
+            `variable_flags`.
     """
 
     name: str
@@ -117,6 +166,13 @@ class CommandSpec:
     deprecated_since: str | None = None
     replaced_by: str | None = None
     history: tuple[tuple[str, str], ...] = field(default=())
+    key_flags: Callable[[Sequence[bytes]], tuple[str, ...]] | None = None
+
+    @property
+    def all_flags(self) -> CommandFlag:
+        """The flags, with MOVABLEKEYS if a key specification is no range at a fixed index."""
+        movable = any(spec.keynum or spec.keyword or spec.unknown for spec in self.keys)
+        return self.flags | CommandFlag.MOVABLEKEYS if movable else self.flags
 
     def arity_fits(self, count: int) -> bool:
         """Tell whether `count` arguments, the name included, are allowed."""
@@ -127,29 +183,30 @@ class CommandSpec:
         return [at for spec in self.keys for at in spec.positions(argv)]
 
     def categories(self) -> tuple[str, ...]:
-        """Return the ACL categories without `@`: those the flags imply, then the declared ones."""
-        flags, implied = self.flags, []
+        """Return the ACL categories without `@`, implied by the flags or declared, in order."""
+        flags, found = self.flags, {*self.acl}
         if CommandFlag.WRITE in flags:
-            implied.append("write")
-        if CommandFlag.READONLY in flags and "scripting" not in self.acl:
-            implied.append("read")
+            found.add("write")
+        if CommandFlag.READONLY in flags and "scripting" not in found:
+            found.add("read")
         if CommandFlag.ADMIN in flags:
-            implied += ["admin", "dangerous"]
+            found |= {"admin", "dangerous"}
         if CommandFlag.PUBSUB in flags:
-            implied.append("pubsub")
-        implied.append("fast" if CommandFlag.FAST in flags else "slow")
+            found.add("pubsub")
+        found.add("fast" if CommandFlag.FAST in flags else "slow")
         if CommandFlag.BLOCKING in flags:
-            implied.append("blocking")
-        return (*dict.fromkeys([*implied, *self.acl]),)
+            found.add("blocking")
+        return tuple(category for category in ACL_CATEGORIES if category in found)
 
     def key_range(self) -> tuple[int, int, int]:
         """Return first key, last key and step as COMMAND INFO shows them; zeros without keys."""
-        plain = [spec for spec in self.keys if not spec.keynum]
-        if not plain:
-            return 0, 0, 0
-        first = min(spec.begin for spec in plain)
-        if any(spec.last < 0 for spec in plain):
-            last = min(spec.last for spec in plain if spec.last < 0)
-        else:
-            last = max(spec.begin + spec.last for spec in plain)
-        return first, last, plain[0].step
+        first = last = step = 0
+        for spec in self.keys:
+            if spec.keynum or spec.keyword is not None or spec.unknown:
+                continue
+            if not first:
+                first, step = spec.begin, spec.step
+                last = spec.begin + spec.last if spec.last >= 0 else spec.last
+            elif spec.begin == last + 1:  # goes on where the one before ends
+                last = spec.begin + spec.last if spec.last >= 0 else spec.last
+        return first, last, step

@@ -40,7 +40,8 @@ from shoal.proto.messages import (
 
 Outgoing = list[tuple[int, Message]]
 
-NOBODY: Final = -1  # the home of a ticket whose home died
+# The home of a ticket whose home died. (The supervisor, -1, is never a home; it may have a part.)
+NOBODY: Final = -2
 
 
 class _Ticket:
@@ -86,8 +87,9 @@ class Coordinator:
 
     def on_span(self, home: int, ref: int, parts: dict[int, bytes], write: bool) -> Outgoing:
         """Give a home's command a ticket, or refuse it; `parts` belongs to the coordinator from now
-        on.
+        on. It is not empty: a ticket ends with the answer of its last part.
         """
+        assert parts
         size_bytes = sum(map(len, parts.values()))
         tickets = self._tickets
         if tickets and (

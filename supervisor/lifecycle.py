@@ -60,6 +60,7 @@ class Lifecycle:
         state: see State.
         restarts: how often it was started again.
         restart_at_ms: when it shall be, monotonic; meaningful while DOWN.
+        has_served: some process of it has.
         hopeless: it has died too often: the server should give up.
     """
 
@@ -69,7 +70,7 @@ class Lifecycle:
         self.restarts = -1
         self.restart_at_ms = 0
         self.hopeless = False
-        self._served = False
+        self.has_served = False
         self._crashes: deque[int] = deque(maxlen=MAX_CRASHES)
 
     def on(self, event: Event, now_ms: int) -> None:
@@ -79,7 +80,7 @@ class Lifecycle:
         if event is Event.FORKED:
             self.restarts += 1
         elif event is Event.LOADED:
-            self._served = True
+            self.has_served = True
         elif event is Event.DIED:
             self.restart_at_ms = now_ms
             if before is not State.LEAVING:
@@ -89,7 +90,7 @@ class Lifecycle:
         crashes = self._crashes
         crashes.append(now_ms)
         recent = [at_ms for at_ms in crashes if now_ms - at_ms < CRASH_WINDOW_MS]
-        if not self._served or len(recent) >= MAX_CRASHES:
+        if not self.has_served or len(recent) >= MAX_CRASHES:
             self.hopeless = True
         if len(recent) > 1:
             self.restart_at_ms = now_ms + (FIRST_RESTART_DELAY_MS << (len(recent) - 2))

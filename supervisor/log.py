@@ -104,4 +104,4 @@ def open_log(
 
     Raises: OSError if the file cannot be opened.
     """
-    return Log(LogFile(path).write, clock, pid, role, LEVELS.index(level))
+    return Log(LogFile(path).write, clock, time.localtime, pid, role, LEVELS.index(level))

@@ -163,8 +163,9 @@ def damage_text(name: str, offset: int, reason: str) -> str:
     return (
         f"Bad file format reading the append only file {name}: {reason} at offset {offset}. Make a"
         f" backup of the directory, then either repair that place by hand, or run redis-check-aof"
-        f" --fix {name}, which drops everything from there on; spanning commands that lose a part"
-        " by that are left out on the next start."
+        f" --fix {name}, which drops everything from there on. Spanning commands that lose a part"
+        " by that are left out on the next start, and the other workers' files then end where the"
+        " first of them had released its keys."
     )
 
 

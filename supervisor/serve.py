@@ -28,7 +28,13 @@ from shoal.proto import messages as m
 from shoal.proto.aof_format import ScanReport
 from shoal.proto.clock import first_stamp
 from shoal.proto.directives import Config, pairs_of
-from shoal.proto.errors import ReplyError, syntax_error, unknown_command, wrong_arity
+from shoal.proto.errors import (
+    ReplyError,
+    no_shutdown,
+    syntax_error,
+    unknown_command,
+    wrong_arity,
+)
 from shoal.proto.limits import (
     CRASH_WINDOW_MS,
     MAX_CRASHES,
@@ -372,12 +378,9 @@ class Supervisor:
             self._log.warning(f"Worker {worker.index} (pid {pid}) ended: {exit_text(code)}")
         self._tell_all_peers(worker, m.DOWN)
         if worker.life.hopeless:
-            self._give_up(
-                f"Giving up: worker {worker.index} ended before it could serve"
-                if was in (State.STARTING, State.LOADING)
-                else f"Giving up: worker {worker.index} has died {MAX_CRASHES} times within"
-                f" {CRASH_WINDOW_MS // 1000} s"
-            )
+            often = f"has died {MAX_CRASHES} times within {CRASH_WINDOW_MS // 1000} s"
+            why = often if worker.life.has_served else "ended before it had ever served"
+            self._give_up(f"Worker {worker.index} {why}: giving up")
 
     def _give_up(self, why: str) -> None:
         self._log.warning(why)
@@ -675,7 +678,7 @@ class Supervisor:
     def _shutdown(self, words: list[bytes]) -> None:
         """Stop; there is no answer but the end of the connection."""
         if b"abort" in words:
-            raise ReplyError("ERR No shutdown in progress.")
+            raise no_shutdown()
         if set(words) - {b"nosave", b"save", b"now", b"force"}:
             raise syntax_error()
         if not self._stopping:

@@ -15,6 +15,9 @@ at all times a prefix of the log: torn at its end perhaps, never in the middle. 
     synced + size of kept + torn == written
     written - torn + size of unwritten == total
 
+Under `no` what is written is given away at once and counts as synced; another policy after it makes
+up for that with an fsync before anything else is acknowledged or given away.
+
 `flush` returns whether this turn may be acknowledged. Under `always` that is when all is synced.
 Under the others it is always so, but for a turn with a part of a spanning command: that must have
 been written, otherwise this worker's death would undo one half of a command whose other half stays.
@@ -195,7 +198,8 @@ class Segment:
         db: the last db selected in the log, -1 before the first.
         last_write_ok: False from a failed write or fsync until all that failed has been made good;
             meanwhile clients' writes must be refused, with `error_text`.
-        error_text: Redis's MISCONF error, None while the disk is well.
+        error_text: Redis's MISCONF error, None while the disk is well; the same object until the
+            text is another one.
         delayed_fsync: how often a write did not wait any longer for a running fsync.
         last_fsync_ms: how long the last fsync took.
     """
@@ -249,9 +253,12 @@ class Segment:
         self._synced = self._written = self._total = size  # offsets
         self._must_write = 0  # offset up to which the file must reach before an acknowledgement
         self._has_ticket = False  # this turn has
+        self._given_away = False  # under `no`, and no fsync since
         self._syncing = False
         self._sync_target = size  # offset
         self._sync_started_ms = -SYNC_EVERY_MS
+        self._durable_until_ms = 0  # what was flushed before is synced
+        self._waits_since_ms = 0  # when the first came for which an fsync is due, if one is
         self._sync_failed = False  # and none succeeded since
         self._postponed_ms: int | None = None
         self._retry_at_ms = 0
@@ -336,7 +343,7 @@ class Segment:
     def acknowledged(self) -> bool:
         """Whether everything flushed so far may be acknowledged; see the module's text."""
         if self._policy == "always":
-            return self._synced == self._total
+            return self._synced == self._total and not self._given_away
         return self._must_write <= self._written
 
     def flush(self, now_ms: int) -> bool:
@@ -347,20 +354,8 @@ class Segment:
         Returns: `acknowledged`. If not, hold the replies until this or `on_time` returns True.
         Raises: LogOverflowError. A failing disk raises nothing, see `last_write_ok`.
         """
-        pieces = self.pieces
-        if pieces:
-            assert self._ticket_at < 0, f"ticket {self._begun[0]} was not ended"
-            if now_ms > self._stamp_ms:
-                self._stamp_ms = now_ms
-            pieces.insert(0, encode_stamp(self._stamp_ms))
-            data = b"".join(pieces)
-            pieces.clear()
-            self._unwritten.append(data)
-            self._unwritten_bytes += len(data)
-            self._total += len(data)
-            if self._has_ticket:
-                self._has_ticket = False
-                self._must_write = self._total
+        if self.pieces:
+            self._join_pieces(now_ms)
             if not self.last_write_ok and self._unwritten_bytes > MAX_UNWRITTEN_LOG_BYTES:
                 raise LogOverflowError(f"{self._unwritten_bytes} bytes wait for the disk")
         self._work(now_ms)
@@ -377,13 +372,12 @@ class Segment:
     def set_policy(self, policy: str) -> None:
         """Change appendfsync; to always makes all that is there durable at the next flush."""
         assert policy in POLICIES, policy
-        if (
-            self._syncing
-        ):  # so that never two are under way, one of which hears of the other's error
+        if self._syncing:
+            # So that never two are under way, one of which hears of the other's error.
             self._on_synced(self._syncer.wait())
         self._policy = policy
         if policy == "no":
-            self._let_go(self._written - self._torn)
+            self._give_away()
             self._sync_failed = False
 
     def close(self, now_ms: int) -> None:
@@ -392,8 +386,8 @@ class Segment:
         Raises: OSError when that fails; the file is closed all the same.
         """
         try:
-            self._retry_at_ms = 0
-            self.flush(now_ms)
+            if self.pieces:
+                self._join_pieces(now_ms)
             if self._syncing:
                 self._on_synced(self._syncer.wait())
             if not self._write():
@@ -403,6 +397,12 @@ class Segment:
         finally:
             self._syncer.close()
             self._disk.close(self._fd)
+
+    def lag_ms(self, now_ms: int) -> int:
+        """Return for how long the oldest flushed byte has waited for its fsync; 0 under `no`."""
+        if self._synced == self._total:
+            return 0
+        return max(now_ms - max(self._waits_since_ms, self._durable_until_ms), 0)
 
     def info(self) -> dict[str, int | str]:
         """Return this segment's share of INFO persistence, in Redis's names (but for the last)."""
@@ -417,6 +417,24 @@ class Segment:
         }
 
     # -- queues -----------------------------------------------------------------------------------
+
+    def _join_pieces(self, now_ms: int) -> None:
+        """Make this turn's pieces, of which there are some, one item of unwritten."""
+        pieces = self.pieces
+        assert self._ticket_at < 0, f"ticket {self._begun[0]} was not ended"
+        if now_ms > self._stamp_ms:
+            self._stamp_ms = now_ms
+        pieces.insert(0, encode_stamp(self._stamp_ms))
+        data = b"".join(pieces)
+        pieces.clear()
+        self._unwritten.append(data)
+        self._unwritten_bytes += len(data)
+        if self._synced == self._total:
+            self._waits_since_ms = now_ms
+        self._total += len(data)
+        if self._has_ticket:
+            self._has_ticket = False
+            self._must_write = self._total
 
     def _work(self, now_ms: int) -> None:
         if self._syncing:
@@ -433,9 +451,9 @@ class Segment:
             self._postponed_ms = None
             self._write()
         if self._policy == "always":
-            if self._written > self._synced and not self._unwritten:
+            if (self._written > self._synced or self._given_away) and not self._unwritten:
                 self._sync_now()
-        elif self._policy == "everysec" and self._kept:
+        elif self._policy == "everysec" and (self._kept or self._given_away):
             self._sync_beside(now_ms)
         if not self.last_write_ok and not self._sync_failed and not self._unwritten:
             self.last_write_ok = True
@@ -481,7 +499,7 @@ class Segment:
             self._kept.append(data)
         self._must_write = 0
         if self._policy == "no":
-            self._let_go(self._written)
+            self._give_away()
         return True
 
     def _join_some(self) -> None:
@@ -525,8 +543,9 @@ class Segment:
         self._syncing = False
         self.last_fsync_ms = outcome.took_ms
         if outcome.error is None:
-            self._sync_failed = False
+            self._sync_failed = self._given_away = False
             self._let_go(self._sync_target)
+            self._durable_until_ms = self._sync_started_ms
             return
         self._sync_failed = True
         self._on_error(outcome.error)
@@ -535,6 +554,12 @@ class Segment:
         self._kept.clear()
         self._written = self._synced
         self._torn = 0
+
+    def _give_away(self) -> None:
+        """Leave to the kernel what is in the file but not synced."""
+        if self._kept:
+            self._given_away = True
+            self._let_go(self._written - self._torn)
 
     def _let_go(self, offset: int) -> None:
         """Forget what is in the file before the offset, the end of something kept."""
@@ -545,7 +570,9 @@ class Segment:
     def _on_error(self, error: OSError) -> None:
         self.last_write_ok = False
         self._error = error
-        self.error_text = f"MISCONF Errors writing to the AOF file: {error.strerror}"
+        text = f"MISCONF Errors writing to the AOF file: {error.strerror}"
+        if text != self.error_text:
+            self.error_text = text
 
 
 def open_segment(

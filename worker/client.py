@@ -18,7 +18,8 @@ class ReplyMode(Enum):
 
     ON = auto()
     OFF = auto()
-    SKIP = auto()  # the reply to the next command is left out
+    SKIP_NEXT = auto()  # CLIENT REPLY SKIP itself: it has no reply, then SKIP
+    SKIP = auto()  # the reply to this command is left out, then ON
 
 
 DEFAULT_USER: Final = b"default"
@@ -113,12 +114,16 @@ class Client:
         self.link.state_changed()
 
     def reset(self) -> None:
-        """Return to the state of a new connection, the name included (RESET)."""
+        """Return to the state of a new connection, the name included (RESET).
+
+        What CLIENT SETINFO said stays: the library behind the connection is still the same.
+        """
         self.db, self.resp, self.name = 0, 2, b""
         self.user = DEFAULT_USER
         self.authenticated = not self.server.config.get("requirepass")
         self.no_evict = self.no_touch = False
-        self.reply_mode = ReplyMode.ON
+        if self.reply_mode is ReplyMode.OFF:  # a SKIP stays: it skips the reply to RESET itself
+            self.reply_mode = ReplyMode.ON
         self.link.state_changed()
 
     def close_soon(self) -> None:
@@ -146,6 +151,11 @@ class Client:
         """Number and bytes of the replies that are queued and not sent."""
         return self.link.output_queue()
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether CLIENT PAUSE holds a command of this client back."""
+        return self.link.is_paused()
+
 
 class Link:
     """What a client needs of its connection; `worker/connection.py` implements it."""
@@ -167,6 +177,10 @@ class Link:
     def output_queue(self) -> tuple[int, int]:
         """Return number and bytes of the replies not sent."""
         return 0, 0
+
+    def is_paused(self) -> bool:
+        """Tell whether CLIENT PAUSE holds a command of the client back."""
+        return False
 
 
 _NO_LINK: Final = Link()

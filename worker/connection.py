@@ -1,28 +1,51 @@
-"""A client's socket, its buffers, and the replies that are waiting to be sent."""
+"""A client's socket, its buffers, and the replies that are waiting to be sent.
+
+What always holds:
+- `todo` is empty while the client is neither blocked nor in the dispatcher's list of resumable
+  connections: so no later command is run before an earlier one.
+- The socket is polled for input unless the client has closed its side, or too much of it waits:
+  input behind a blocked command, or replies that it does not read (`_update_polling`).
+- Of one client is kept: an incomplete command of client-query-buffer-limit and one read;
+  MAX_PARKED_INPUT_BYTES and one read of commands; MAX_UNSENT_REPLY_BYTES, the replies of one read
+  and those of the hops under way; less if client-output-buffer-limit says so.
+"""
 
 from __future__ import annotations
 
 import select
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import IntEnum
+from itertools import islice
 from socket import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from shoal.proto.limits import (
     CLIENT_READ_BYTES,
+    CLIENTS_CRON_MIN,
+    CLIENTS_CRON_SHARE,
+    MAX_COMMAND_BYTES,
     MAX_PARKED_INPUT_BYTES,
+    MAX_SEND_PIECES,
     MAX_UNSENT_REPLY_BYTES,
 )
+from shoal.proto.quoting import quote_arg
 from shoal.proto.resp_reader import RequestReader
-from shoal.worker.client import Client, Link
+from shoal.worker.client import Client, Link, ReplyMode
+from shoal.worker.commands.client import describe
 
 if TYPE_CHECKING:
     from shoal.worker.dispatch import Dispatcher
+    from shoal.worker.server import Server
 
 IN: Final = select.EPOLLIN
 OUT: Final = select.EPOLLOUT
-_JOIN_BYTES: Final = 1 << 18  # replies are joined into sends of about this size
+# Edge-triggered: EPOLLHUP, which nobody can ask not to be told, is then told once.
+_ONCE: Final = select.EPOLLET
+# Replies from here on are sent as they are, shorter ones are joined: a copy costs more than a piece
+# of sendmsg. Less than this is not compared with the limits unless the socket does not take it.
+_LARGE_BYTES: Final = 1 << 16
+_SHOWN_BYTES: Final = 64  # of an incomplete command, in the log
 
 
 class Block(IntEnum):
@@ -47,7 +70,7 @@ class Connection(Link):
             says that this very command is the first of them.
         hot, context: the fused commands and the hop context that fit the client's state
             (`Dispatcher.bind`).
-        big_bytes: bytes of large replies in `out`.
+        big_bytes: bytes of large replies in `out`; not 0 also when a command waits for their end.
         in_flush: it stands in the dispatcher's list of connections to flush.
         eof: the client has closed its side: close once its commands are answered.
     """
@@ -57,6 +80,7 @@ class Connection(Link):
         "_events",
         "_modify",
         "_outbox",
+        "_stopped",
         "_todo_bytes",
         "base",
         "big_bytes",
@@ -108,6 +132,7 @@ class Connection(Link):
         self.retry = False
         self.in_flush = False
         self.eof = False
+        self._stopped = False
         self.closed = False
         self._outbox: deque[memoryview] = deque()
         self.outbox_bytes = 0
@@ -129,13 +154,19 @@ class Connection(Link):
             self.close("read error")
             return None
         if not data:
-            if self.waiting or self.blocked or self.out or self._outbox:
-                self.eof = True  # what it sent before is still answered, as Redis does
-                self._poll(self._events & ~IN)
-            else:
-                self.close("closed by the client")
+            self._at_eof()
             return None
         return data
+
+    def _at_eof(self) -> None:
+        """The client has closed its side: answer what it sent before, as Redis does, and close."""
+        if self.blocked is Block.PAUSED:  # Redis does not run what it has held back
+            self.close("closed by the client in a pause")
+        elif self.waiting or self.blocked or self.todo or self.out or self._outbox:
+            self.eof = True
+            self._update_polling()
+        else:
+            self.close("closed by the client")
 
     def accept_input(self, data: bytes) -> None:
         """Cut received bytes into commands and run them, or keep them behind what blocks the
@@ -144,27 +175,66 @@ class Connection(Link):
         client = self.client
         client.input_bytes += len(data)
         client.last_ms = self._dispatcher.store.now_ms
-        if self.blocked is Block.CLOSING:
-            return
-        reader = self.reader
-        commands = reader.feed(data)
         if self.blocked:
+            if self.blocked is Block.CLOSING:
+                return
             self._todo_bytes += len(data)
             if self._todo_bytes > MAX_PARKED_INPUT_BYTES:
-                self._poll(self._events & ~IN)
+                self._update_polling()
+        reader = self.reader
+        if not reader.authenticated:
+            self._accept_step_by_step(data)
+            return
+        commands = reader.feed(data)
         if commands:
             self._dispatcher.run(self, commands)
+        else:
+            self._check_query_limit()
         if reader.error is not None:
             self.protocol_error()
 
+    def _accept_step_by_step(self, data: bytes) -> None:
+        """As `accept_input`: what may be too much before AUTH is not looked at before AUTH was
+        run.
+        """
+        reader = self.reader
+        commands = reader.feed(data)
+        while commands and not self.closed:
+            self._dispatcher.run(self, commands)
+            if self.blocked or not reader.deferred:
+                break  # if blocked, todo_drained goes on
+            commands = reader.feed(b"")
+        self._update_polling()
+        if reader.error is not None:
+            self.protocol_error()
+
+    def _check_query_limit(self) -> None:
+        """Close if the incomplete command is too large, or will be after one more read."""
+        reader = self.reader
+        config = self._dispatcher.server.config
+        limit = config.client_query_buffer_limit
+        wanted, received = reader.argument_bytes
+        # Redis counts one argument and its CRLF, and does so before it runs the command.
+        too_large = wanted + 2 > limit and received + CLIENT_READ_BYTES > limit
+        if too_large or reader.pending_bytes > max(limit, MAX_COMMAND_BYTES):
+            server = self._dispatcher.server
+            server.stats.query_limit_disconnections += 1
+            server.log_warning(
+                f"Closing client that reached max query buffer length: {self._described()}"
+                f" (qbuf initial bytes: {quote_arg(reader.start(_SHOWN_BYTES)).decode('latin-1')})"
+            )
+            self.close("query buffer limit")
+
+    def _described(self) -> str:
+        return describe(self.client, 0).decode("utf-8", "surrogateescape").rstrip("\n")
+
     def protocol_error(self) -> None:
         """Tell the client, behind its replies, that it broke the protocol, and close."""
-        if self.blocked and self.blocked is not Block.CLOSING:
+        if self.blocked or self.todo or self.closed:
             return  # its earlier commands first; todo_drained comes back here
-        if self.blocked is Block.CLOSING:
-            return
         assert self.reader.error is not None
-        self.out.append(b"-ERR %b\r\n" % self.reader.error)
+        if self.client.reply_mode is ReplyMode.ON:
+            self.out.append(b"-ERR %b\r\n" % self.reader.error)
         self.blocked = Block.CLOSING
         self.client.close_after_reply = True
         self._want_flush()
@@ -174,11 +244,12 @@ class Connection(Link):
         if self.blocked or self.closed:
             return
         self._todo_bytes = 0
-        if self.reader.error is not None:
+        if self.reader.deferred:
+            self._accept_step_by_step(b"")
+        elif self.reader.error is not None:
             self.protocol_error()
-        elif not self.eof and not self.outbox_bytes > MAX_UNSENT_REPLY_BYTES:
-            self._poll(self._events | IN)
-        elif self.eof:
+        self._update_polling()
+        if self.eof:
             self._want_flush()
 
     def _want_flush(self) -> None:
@@ -214,18 +285,32 @@ class Connection(Link):
         if ready:
             self._send(ready)
         ending = self.eof or self.client.close_after_reply
-        done = not self.waiting and not self._outbox
-        if ending and done and self.blocked in (Block.NOTHING, Block.CLOSING):
+        if (
+            ending
+            and not (self.waiting or self._outbox or self.todo)
+            and self.blocked in (Block.NOTHING, Block.CLOSING)
+        ):
             self.close("closed after the last reply")
+
+    def hold(self) -> None:
+        """Let the client wait with its next command until its replies, which the dispatcher keeps
+        back, have been sent.
+        """
+        if self.out and not self.blocked:
+            self.blocked = Block.OUTPUT
+            self.big_bytes = self.big_bytes or 1
 
     def _send(self, ready: list[bytes]) -> None:
         big = self.big_bytes
         self.big_bytes = 0
-        data = b"".join(ready) if len(ready) > 1 else ready[0]
-        self.client.output_bytes += len(data)
-        if self._outbox:
-            self._queue(memoryview(data))
+        if big >= _LARGE_BYTES or self._outbox:
+            self._send_pieces(list(_pieces(ready)))
             return
+        data = b"".join(ready) if len(ready) > 1 else ready[0]
+        size = len(data)
+        if size >= _LARGE_BYTES and self._over_limit(size, to_send=True):
+            return
+        self.client.output_bytes += size
         try:
             sent = self.sock.send(data)
         except BlockingIOError:
@@ -233,47 +318,129 @@ class Connection(Link):
         except OSError:  # the client has gone
             self.close("write error")
             return
-        if sent < len(data):
-            self._queue(memoryview(data)[sent:])
+        if sent < size:
+            self._outbox.append(memoryview(data)[sent:])
+            self.outbox_bytes = size - sent
+            if not self._over_limit(self.outbox_bytes):
+                self._update_polling()
         elif big:
             self._dispatcher.output_drained(self)
 
-    def _queue(self, data: memoryview) -> None:
-        self._outbox.append(data)
-        self.outbox_bytes += len(data)
-        events = self._events | OUT
-        if self.outbox_bytes > MAX_UNSENT_REPLY_BYTES:
-            events &= ~IN
-        self._poll(events)
+    def _send_pieces(self, pieces: list[bytes]) -> None:
+        size = sum(map(len, pieces))
+        if self._over_limit(self.outbox_bytes + size, to_send=True):
+            return
+        self.client.output_bytes += size
+        waits = bool(self._outbox)
+        self._outbox += map(memoryview, pieces)
+        self.outbox_bytes += size
+        if not waits and not self._write():
+            return
+        if not self._outbox:
+            self._dispatcher.output_drained(self)
+        elif not self._over_limit(self.outbox_bytes):
+            self._update_polling()
 
     def send_more(self) -> None:
         """Go on sending: the socket takes bytes again."""
+        before = self.outbox_bytes
+        if not self._write():
+            return
+        if self.outbox_bytes < before:
+            self.client.last_ms = self._dispatcher.store.now_ms
+        self._update_polling()
+        if not self._outbox:
+            self.over_soft_since_ms = 0
+            self._dispatcher.output_drained(self)
+            if self.eof or self.client.close_after_reply:
+                self._want_flush()
+
+    def _write(self) -> bool:
+        """Send of the outbox what the socket takes; False if the connection had to be closed."""
         outbox = self._outbox
         while outbox:
             try:
-                sent = self.sock.send(outbox[0])
+                if len(outbox) == 1:
+                    sent = self.sock.send(outbox[0])
+                else:
+                    sent = self.sock.sendmsg(list(islice(outbox, MAX_SEND_PIECES)))
             except BlockingIOError:
-                return
+                return True
             except OSError:  # the client has gone
                 self.close("write error")
-                return
+                return False
             self.outbox_bytes -= sent
-            if sent == len(outbox[0]):
-                outbox.popleft()
-            else:
+            while outbox and sent >= len(outbox[0]):
+                sent -= len(outbox.popleft())
+            if sent:
                 outbox[0] = outbox[0][sent:]
-        events = self._events & ~OUT
-        if not self.eof and not self._todo_bytes > MAX_PARKED_INPUT_BYTES:
-            events |= IN
-        self._poll(events)
-        self._dispatcher.output_drained(self)
-        if self.eof or self.client.close_after_reply:
-            self._want_flush()
+        return True
 
-    def _poll(self, events: int) -> None:
+    def _over_limit(self, unsent_bytes: int, *, to_send: bool = False) -> bool:
+        """Close the connection if so many bytes of replies are over client-output-buffer-limit.
+
+        Args:
+            unsent_bytes: of replies; as in Redis the hard limit counts what is about to be sent.
+            to_send: the socket may yet take them all, so the time over the soft limit does not
+                begin.
+        """
+        server = self._dispatcher.server
+        hard_bytes, soft_bytes, soft_seconds = server.config.client_output_buffer_limit.normal
+        over = bool(hard_bytes) and unsent_bytes >= hard_bytes
+        if not to_send:
+            if not soft_bytes or unsent_bytes < soft_bytes:
+                self.over_soft_since_ms = 0
+            elif not self.over_soft_since_ms:
+                self.over_soft_since_ms = self._dispatcher.store.now_ms
+            elif self._dispatcher.store.now_ms - self.over_soft_since_ms > soft_seconds * 1000:
+                over = True
+        if over:
+            server.stats.output_limit_disconnections += 1
+            server.log_warning(
+                f"Client {self._described()} scheduled to be closed ASAP for overcoming of output"
+                " buffer limits."
+            )
+            self.close("output buffer limit")
+        return over
+
+    def stop_reading(self) -> None:
+        """Take no more input, for good: the worker is about to end."""
+        self._stopped = True
+        self._update_polling()
+
+    def _update_polling(self) -> None:
+        """Poll for what the state of the buffers asks for."""
+        events = 0
+        if self.eof or self._stopped:
+            events = _ONCE
+        elif not (
+            self._todo_bytes > MAX_PARKED_INPUT_BYTES
+            or self.outbox_bytes > MAX_UNSENT_REPLY_BYTES
+            or self.reader.deferred
+        ):
+            events = IN
+        if self._outbox:
+            events |= OUT
         if events != self._events and not self.closed:
             self._events = events
             self._modify(self.fd, events)
+
+    # -- time
+    # ---------------------------------------------------------------------------------------------
+
+    def on_time(self, now_ms: int, timeout_ms: int) -> None:
+        """Close if the client has been idle, or over its soft limit, for too long.
+
+        Args:
+            now_ms: wall clock, ms since the epoch.
+            timeout_ms: the directive timeout; 0 for never.
+        """
+        if self.outbox_bytes and self._over_limit(self.outbox_bytes):
+            return
+        # A client that waits for us is not idle.
+        owed = self.waiting or self.blocked in _WAITING_FOR_US
+        if timeout_ms and not owed and now_ms - self.client.last_ms > timeout_ms:
+            self.close("idle")
 
     # -- Link
     # ---------------------------------------------------------------------------------------------
@@ -292,12 +459,17 @@ class Connection(Link):
         if self.closed:
             return
         self.closed = True
+        if self.blocked is Block.PAUSED:
+            self._dispatcher.forget_paused(self)
+        self.blocked = Block.CLOSING  # nothing more of it is run
         self.todo.clear()
         self.out.clear()
         self._outbox.clear()
         self.outbox_bytes = 0
         self.on_close(self)
         self.sock.close()
+        # The cycle is broken by hand, as the garbage collector is off.
+        self.client.link = Link()
 
     def query_bytes(self) -> int:
         """Return the bytes of the incomplete command."""
@@ -305,4 +477,58 @@ class Connection(Link):
 
     def output_queue(self) -> tuple[int, int]:
         """Return number and bytes of the replies not sent."""
-        return len(self.out) + len(self._outbox), self.outbox_bytes + self.big_bytes
+        ready = [reply for reply in self.out if reply is not None]
+        return len(ready) + len(self._outbox), sum(map(len, ready)) + self.outbox_bytes
+
+    def is_paused(self) -> bool:
+        """Tell whether CLIENT PAUSE holds a command of the client back."""
+        return self.blocked is Block.PAUSED
+
+
+_WAITING_FOR_US: Final = frozenset({Block.REPLY, Block.PAUSED, Block.PEER})
+
+
+def _pieces(replies: list[bytes]) -> Iterator[bytes]:
+    """Yield large replies as they are, and what stands between them joined."""
+    small: list[bytes] = []
+    for reply in replies:
+        if len(reply) < _LARGE_BYTES:
+            small.append(reply)
+            continue
+        if small:
+            yield b"".join(small)
+            small = []
+        yield reply
+    if small:
+        yield b"".join(small)
+
+
+class ClientsCron:
+    """Closes clients that are idle, or over their soft limit, for too long; looks at each about
+    once a second.
+    """
+
+    def __init__(self, server: Server) -> None:
+        """Look after the clients of this worker."""
+        self._server = server
+        self._left: list[Client] = []  # of the round, not looked at yet
+        self._slice = 0
+
+    def run(self) -> None:
+        """Look at the next slice of the clients; to be called ten times a second."""
+        server = self._server
+        timeout_ms = server.config.timeout * 1000
+        if not timeout_ms and not server.config.client_output_buffer_limit.normal.soft_bytes:
+            self._left.clear()
+            return
+        if not self._left:
+            self._left = list(server.clients.values())
+            self._slice = max(CLIENTS_CRON_MIN, -(-len(self._left) // CLIENTS_CRON_SHARE))
+        now_ms = server.store.now_ms
+        left = self._left
+        for _ in range(self._slice):
+            if not left:
+                return
+            link = left.pop().link
+            if isinstance(link, Connection):
+                link.on_time(now_ms, timeout_ms)

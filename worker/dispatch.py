@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 from shoal.proto import errors
 from shoal.proto.errors import ReplyError
 from shoal.proto.limits import (
+    MAX_FRAME_BYTES,
+    MAX_HOP_REPLY_BYTES,
     MAX_HOPS_IN_FLIGHT,
     MAX_PARKED_HOPS,
     MAX_PEER_OUTBOX_BYTES,
@@ -51,6 +53,7 @@ from shoal.worker.server import Server
 if TYPE_CHECKING:
     from shoal.worker.aof import Segment
 
+_HTTP: Final = (b"post", b"host:")
 _BIG_REPLY: Final = 4096  # replies below this are not counted one by one
 
 Stop = bool
@@ -102,7 +105,9 @@ class Dispatcher:
         self.flushable: list[Connection] = []
         self.resumable: list[Connection] = []
         self.disk_error: bytes | None = None
-        self._paused: list[Connection] = []
+        # Of a hop or a part: the supervisor puts those of all workers into one frame.
+        self._max_reply_bytes = min(MAX_HOP_REPLY_BYTES, MAX_FRAME_BYTES // (server.workers + 1))
+        self._paused: dict[Connection, None] = {}
         self._hots: dict[Context, Hot] = {}
         self._contexts: dict[Context, Context] = {}
         self._tables: dict[tuple[int, int, bool, bool], HotTable] = {}
@@ -143,9 +148,13 @@ class Dispatcher:
     def pause_changed(self) -> None:
         """Let waiting clients try again after CLIENT PAUSE, UNPAUSE or the end of a pause."""
         self.rebind_all()
-        waiting, self._paused = self._paused, []
+        waiting, self._paused = self._paused, {}
         for conn in waiting:
             self._unblock(conn)
+
+    def forget_paused(self, conn: Connection) -> None:
+        """A client has gone that a pause held back."""
+        self._paused.pop(conn, None)
 
     def _context(self, db: int, resp: int) -> Context:
         return self._contexts.setdefault((db, resp), (db, resp))
@@ -172,7 +181,7 @@ class Dispatcher:
 
     def run(self, conn: Connection, commands: list[list[bytes]]) -> None:
         """Run a client's commands in order, until done or until one has to wait."""
-        if conn.blocked:
+        if conn.blocked or conn.todo:  # not blocked any more, but its earlier commands come first
             conn.todo += commands
             return
         self.server.stats.commands += len(commands)
@@ -227,12 +236,15 @@ class Dispatcher:
         client = conn.client
         try:
             command = resolve(argv)
+            if command.guard is not None:
+                command.guard(client)
             if not client.authenticated and not command.no_auth:
+                command.rejected += 1
                 raise errors.noauth()
             client.last_command = command.name
             pause = self.server.pause
             if pause.until_ms and self._held_by_pause(command):
-                self._paused.append(conn)
+                self._paused[conn] = None
                 return self._block(conn, Block.PAUSED, retry=True)
             if command.scope is Scope.KEYSPACE:
                 return self._route(conn, command, argv)
@@ -242,6 +254,8 @@ class Dispatcher:
             if reply is LATER:
                 return True
         except ReplyError as error:
+            if argv[0].lower() in _HTTP:
+                return self._refuse_http(conn)
             self._count_error(error.text)
             reply = error.encode()
         self._reply(conn, encode(reply, client.resp))
@@ -250,19 +264,27 @@ class Dispatcher:
             return True
         return bool(conn.blocked)
 
+    def _refuse_http(self, conn: Connection) -> Stop:
+        """Close on a browser's request at once, as Redis does: a web page may have sent it."""
+        self.server.log_warning(
+            "Somebody sends POST or Host: to this server. A web page may be trying to use its"
+            f" visitor's browser to reach it. Connection from {conn.client.addr.decode()} closed."
+        )
+        conn.close("HTTP")
+        return True
+
     def _held_by_pause(self, command: Command) -> bool:
         pause = self.server.pause
         if pause.until_ms <= self.store.now_ms:
-            return False
-        if command.name in _NEVER_PAUSED:
             return False
         return command.write or not pause.writes_only
 
     def _reply(self, conn: Connection, reply: bytes) -> None:
         client = conn.client
         if client.reply_mode is not ReplyMode.ON:
-            # CLIENT REPLY SKIP has no reply itself and skips the one after it.
-            if client.reply_mode is ReplyMode.SKIP and client.last_command != b"client|reply":
+            if client.reply_mode is ReplyMode.SKIP_NEXT:
+                client.set_reply_mode(ReplyMode.SKIP)
+            elif client.reply_mode is ReplyMode.SKIP:
                 client.set_reply_mode(ReplyMode.ON)
             return
         conn.out.append(reply)
@@ -314,13 +336,14 @@ class Dispatcher:
     def run_resumable(self) -> None:
         """Run the commands of clients that need not wait any longer."""
         while self.resumable:
-            conn = self.resumable.pop()
-            if conn.blocked or conn.closed:
-                continue
-            todo, conn.todo = conn.todo, []
-            if todo:
-                self.run(conn, todo)
-            conn.todo_drained()
+            resumable, self.resumable = self.resumable, []
+            for conn in resumable:
+                if conn.blocked or conn.closed:
+                    continue
+                todo, conn.todo = conn.todo, []
+                if todo:
+                    self.run(conn, todo)
+                conn.todo_drained()
 
     # -- routing
     # ------------------------------------------------------------------------------------------
@@ -378,7 +401,6 @@ class Dispatcher:
             peer.context = context
         peer.requests.append(hop[2])
         peer.pending.append(hop)
-        self.server.stats.hops += 1
 
     def _run_here(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
         client = conn.client
@@ -429,9 +451,17 @@ class Dispatcher:
         return encode(reply, resp)
 
     def _call(
-        self, command: Command, handler: Callable[..., Any], first: Any, argv: list[bytes]
+        self,
+        command: Command,
+        handler: Callable[..., Any],
+        first: Any,
+        argv: list[bytes],
+        calls: int = 1,
     ) -> Reply:
-        """Call a handler with everything around it: dirty, effects, statistics."""
+        """Call a handler with everything around it: dirty, effects, statistics.
+
+        `calls` is 0 for a part of a spanning command, which its home counts.
+        """
         store = self.store
         store.dirty = 0
         store.effects = None
@@ -439,10 +469,10 @@ class Dispatcher:
         try:
             reply: Reply = handler(first, *argv[command.skip :])
         except ReplyError:
-            command.failed += 1
+            command.failed += calls
             raise
         finally:
-            command.calls += 1
+            command.calls += calls
             command.usec += (self._clock_ns() - started) // 1000
         return reply
 
@@ -500,10 +530,12 @@ class Dispatcher:
         if self.participant.busy:
             handle = self._last_handle + 1
             waited = False
+            life = peer.life
 
             def resume() -> None:
-                reply = self._run_safely(command, argv, db, resp)
-                peer.late.append((handle, reply))
+                reply = self._run_hop(command, argv, db, resp)
+                if peer.life == life:  # else who asked has died, and its successor knows nothing
+                    peer.late.append((handle, reply))
 
             try:
                 waited = not self._admit(command, argv, db, resume)
@@ -512,7 +544,11 @@ class Dispatcher:
             if waited:
                 self._last_handle = handle
                 return handle
-        return self._run_safely(command, argv, db, resp)
+        return self._run_hop(command, argv, db, resp)
+
+    def _run_hop(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes:
+        reply = self._run_safely(command, argv, db, resp)
+        return reply if len(reply) <= self._max_reply_bytes else errors.reply_too_large().encode()
 
     def take_replies(
         self, peer: Peer, replies: list[bytes | int], late: list[tuple[int, bytes]]
@@ -520,6 +556,7 @@ class Dispatcher:
         """Fill in what a peer answered to our hops."""
         pending = peer.pending
         flushable = self.flushable
+        self.server.stats.hops += len(replies)
         for reply in replies:
             hop = pending.popleft()
             if isinstance(reply, int):
@@ -660,13 +697,13 @@ class Dispatcher:
         command = resolve(argv)
         reply = self._part_reply(command, argv, db, resp)
         store = self.store
+        store.dirty_total += store.dirty
         if part.write and self.segment is not None:
             effects: list[tuple[bytes, ...]] = []
             if store.effects is not None:
                 effects = store.effects
             elif store.dirty:
                 effects = [tuple(argv)]
-            store.dirty_total += store.dirty
             self.segment.log_ticket(ticket, participants, reply, db, effects)
         return reply
 
@@ -677,24 +714,29 @@ class Dispatcher:
         assert spanning is not None
         first = self.server if command.scope is Scope.SERVER else self.store.view(db)
         try:
-            reply = self._call(command, spanning.part or command.handler, first, argv)
+            reply = self._call(command, spanning.part or command.handler, first, argv, calls=0)
         except ReplyError as error:
-            self._count_error(error.text)
             return error.encode()
         if isinstance(reply, Array):
-            return [encode(item, resp) for item in reply.items]
+            items = [encode(item, resp) for item in reply.items]
+            size = sum(map(len, items))
+            return items if size <= self._max_reply_bytes else errors.reply_too_large().encode()
         return encode(reply, resp)
 
     def _merge(self, command: Command, answers: list[PartAnswer], resp: int) -> bytes:
         spanning = command.spanning
         assert spanning is not None
-        for answer in answers:
-            if isinstance(answer.reply, bytes) and answer.reply[:1] == b"-":
-                return answer.reply
-        try:
-            return encode(spanning.merge(answers), resp)
-        except ReplyError as error:
-            return error.encode()
+        command.calls += 1
+        replies = [answer.reply for answer in answers if isinstance(answer.reply, bytes)]
+        failure = next((reply for reply in replies if reply[:1] == b"-"), None)
+        if failure is None:
+            try:
+                return encode(spanning.merge(answers), resp)
+            except ReplyError as error:
+                failure = error.encode()
+        command.failed += 1
+        self._count_error(failure[1:-2])
+        return failure
 
     def on_answer(self, ref: int, replies: dict[int, Any]) -> None:
         """The coordinator has all parts' answers to one of our clients' commands."""
@@ -726,15 +768,3 @@ class Dispatcher:
         waiting = self._refs.pop(ref)
         assert isinstance(waiting, tuple)
         self.fill(*waiting, reply)
-
-
-_NEVER_PAUSED: Final = frozenset(
-    {
-        b"client|unpause",
-        b"client|pause",
-        b"client|kill",
-        b"client|list",
-        b"client|reply",
-        b"shutdown",
-    }
-)

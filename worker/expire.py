@@ -85,6 +85,11 @@ class ExpireCycle:
             self.stale_percent += STALE_WEIGHT * (percent - self.stale_percent)
         return expiring or bool(store.garbage)
 
+    def reset_stats(self) -> None:
+        """Count from zero again (CONFIG RESETSTAT)."""
+        self.time_cap_reached = 0
+        self.stale_percent = 0.0
+
     def _make_round(self) -> Iterator[None]:
         """Visit every slot that is due, yielding after each step."""
         store = self._store

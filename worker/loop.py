@@ -30,7 +30,7 @@ from shoal.proto.limits import MAX_PEER_OUTBOX_BYTES
 from shoal.proto.resp_reader import RequestReader
 from shoal.worker.aof import Segment
 from shoal.worker.client import Client
-from shoal.worker.connection import Connection
+from shoal.worker.connection import ClientsCron, Connection
 from shoal.worker.dispatch import Dispatcher
 from shoal.worker.peers import LAST, Peer, Uplink
 from shoal.worker.server import Server
@@ -40,6 +40,7 @@ OUT: Final = select.EPOLLOUT
 HEAD_WAIT_NS: Final = (
     5_000_000  # how long complete replies wait for one that a peer owes, to be sent with it
 )
+IDLE_S: Final = 1.0
 SPIN_S: Final = 0.001  # until a frame that is not announced yet is looked at again
 COUNTER_STRIDE: Final = 8  # 64-bit counters of the shared page: one to a cache line
 
@@ -91,8 +92,10 @@ class Loop:
         self._seq = page[self._counter_at]  # our predecessor's frames may still be in the pipes
         self._announce = 0  # the seq to announce once the outboxes are empty, 0 for none
         self._inbox: list[Waiting] = []
+        self._early = False  # one of them only came after its drain began
         self._conns: dict[int, Connection] = {}
-        self._heads: list[tuple[int, Connection]] = []
+        # Connections with replies, or places for them, behind one that has not come; since when.
+        self._heads: dict[Connection, int] = {}
         # Replies that are not durable yet (appendfsync always, and the disk fails).
         self._holding = False
         self._held: list[Connection] = []
@@ -108,6 +111,7 @@ class Loop:
         self._poller.register(self._pipes.fileno(), IN)
         self._poller.register(channel.fileno(), IN)
         self._cron_due_ms = 0
+        self._clients_cron = ClientsCron(server)
         self._serving = False
         self._stopping = False
         self._leaving = False
@@ -131,7 +135,7 @@ class Loop:
     def leave(self) -> None:
         """Read no client any more; end when all that the peers have asked for is done."""
         self._leaving = True
-        for conn in self._conns.values():
+        for conn in list(self._conns.values()):  # an idle one is closed at once
             conn.stop_reading()
 
     def stop(self) -> None:
@@ -156,7 +160,9 @@ class Loop:
             self._writers.discard(link.write_fd)
             self._poller.unregister(link.write_fd)
         if isinstance(link, Peer):
-            self._inbox = [frame for frame in self._inbox if frame[1] != link.worker]
+            # In place: `_drain` may be appending to it, with this very link's end in between.
+            self._inbox[:] = [frame for frame in self._inbox if frame[1] != link.worker]
+            self._held_late = [held for held in self._held_late if held[0] is not link]
 
     def add_client(self, sock: socket.socket, client: Client, reader: RequestReader) -> None:
         """Serve a new client."""
@@ -183,6 +189,10 @@ class Loop:
         self._server.stats.net_input_bytes += client.input_bytes
         self._server.stats.net_output_bytes += client.output_bytes
 
+    def close_idle(self) -> None:
+        """Look for clients to disconnect, in a slice of them; called by the cron."""
+        self._clients_cron.run()
+
     # -- the turn
     # -----------------------------------------------------------------------------------------
 
@@ -194,15 +204,18 @@ class Loop:
     def _timeout_s(self) -> float:
         if self._dispatcher.resumable:
             return 0
+        if not self._serving:
+            return IDLE_S
         if self._inbox:
-            return SPIN_S
+            return 0 if self._early else SPIN_S
         if self._heads:
             return HEAD_WAIT_NS / 1e9
         now_ms = time.monotonic_ns() // 1_000_000
         due_ms = self._cron_due_ms
         until_ms = self._server.pause.until_ms
-        if until_ms:
+        if until_ms:  # its end is the cron's, see _tick
             due_ms = min(due_ms, now_ms + max(until_ms - int(time.time() * 1000), 0))
+            self._cron_due_ms = due_ms
         return max(due_ms - now_ms, 0) / 1000
 
     def turn(self, timeout_s: float) -> None:
@@ -309,8 +322,11 @@ class Loop:
             inbox.sort(key=_stamp_and_sender)
         held: set[int] = set()
         page = self._page
+        self._early = False
         for frame in inbox:
             stamp, sender, seq, requests = frame
+            if stamp > began_ns:
+                self._early = True
             if stamp > began_ns or sender in held or (seq and page[sender * COUNTER_STRIDE] < seq):
                 held.add(sender)
                 self._inbox.append(frame)
@@ -364,7 +380,8 @@ class Loop:
     def _end_turn(self, started_ns: int) -> None:
         dispatcher = self._dispatcher
         segment = self._segment
-        if segment is not None and segment.pieces:
+        if segment is not None and (segment.pieces or self._holding):
+            # While holding also in a turn without changes: its replies may tell of held ones.
             if segment.flush(self._stamp_ms(started_ns)):
                 if self._holding:
                     self.release_held()
@@ -378,7 +395,7 @@ class Loop:
             for conn in flushable:
                 conn.flush()
                 if conn.waiting and conn.out:
-                    self._heads.append((started_ns, conn))
+                    self._heads.setdefault(conn, started_ns)
         if self._heads:
             self._flush_heads(started_ns)
 
@@ -412,12 +429,17 @@ class Loop:
                 uplink.send_turn(stamp_ns)
                 if uplink.outbox_bytes:
                     self._wait_for_room(uplink)
-        if self._announce and not any(peer.outbox_bytes for peer in self._others):
+        if self._announce and not any(map(self._owes_bytes, self._others)):
             self._page[self._counter_at] = self._announce
             self._announce = 0
 
+    def _owes_bytes(self, peer: Peer) -> bool:
+        """Tell whether frames for a living peer are not in its pipe yet."""
+        return peer.outbox_bytes > 0 and peer.write_fd in self._by_write_fd
+
     def _wait_for_room(self, link: Peer | Uplink) -> None:
-        if link.write_fd not in self._writers:
+        # A pipe that is not watched any more is one whose reader has died.
+        if link.write_fd in self._by_write_fd and link.write_fd not in self._writers:
             self._writers.add(link.write_fd)
             self._poller.register(link.write_fd, OUT)
         if isinstance(link, Peer):
@@ -425,14 +447,13 @@ class Loop:
 
     def _flush_heads(self, now_ns: int) -> None:
         """Send complete replies that stand in front of one a peer has owed for too long."""
-        heads, self._heads = self._heads, []
-        for since_ns, conn in heads:
-            if conn.closed or not conn.waiting:
-                continue
-            if now_ns - since_ns < HEAD_WAIT_NS:
-                self._heads.append((since_ns, conn))
-            elif conn.out and conn.out[0] is not None and not conn.in_flush:
-                conn.flush(head=True)
+        for conn, since_ns in list(self._heads.items()):
+            if conn.closed or not (conn.waiting and conn.out):
+                del self._heads[conn]
+            elif now_ns - since_ns >= HEAD_WAIT_NS:
+                if conn.out[0] is not None and not conn.in_flush:
+                    conn.flush(head=True)
+                self._heads[conn] = now_ns  # the next reply may also be waited for too long
 
     # -- a log that cannot be written, under appendfsync always
     # -----------------------------------------------
@@ -443,6 +464,8 @@ class Loop:
         dispatcher = self._dispatcher
         self._held += dispatcher.flushable  # in_flush stays set: nobody else sends their replies
         dispatcher.flushable = []
+        for conn in self._held:
+            conn.hold()
         for peer in self._others:
             for at, reply in enumerate(peer.replies):
                 if isinstance(reply, int):

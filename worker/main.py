@@ -30,7 +30,6 @@ from shoal.proto.slots import SLOTS, slot_range
 from shoal.worker import aof
 from shoal.worker.client import Client
 from shoal.worker.commands import load_all
-from shoal.worker.connection import ClientsCron
 from shoal.worker.dispatch import Dispatcher
 from shoal.worker.expire import ExpireCycle
 from shoal.worker.keyspace import Store
@@ -132,7 +131,6 @@ class Worker:
         self._loop: Loop
         self._dispatcher: Dispatcher
         self._participant: Participant
-        self._clients_cron = ClientsCron(self._server)
         self._expire = ExpireCycle(self._store, time.monotonic_ns)
         self._next_figures_ms = 0
         self._next_expire_ms = 0
@@ -309,6 +307,14 @@ class Worker:
         server.time_us = lambda: time.time_ns() // 1000
         server.reload = self._reload
         server.collect_counts = self._dispatcher.collect_hot_counts
+        server.extra_info = self._extra_info
+        server.on_reset_stats = self._expire.reset_stats
+
+    def _extra_info(self) -> dict[str, Any]:
+        return {
+            "expired_stale_perc": self._expire.stale_percent,
+            "expired_time_cap_reached_count": self._expire.time_cap_reached,
+        }
 
     def _cpu_seconds(self) -> tuple[float, float]:
         times = self._process.cpu_times()
@@ -431,7 +437,7 @@ class Worker:
         if now_ms >= self._next_expire_ms:
             again = self._expire.run(EXPIRE_BUDGET_US)
             self._next_expire_ms = now_ms + EXPIRE_REST_MS if again else 0
-        self._clients_cron.run()
+        self._loop.close_idle()
         self._server.sampler.sample(self._server, now_ms)
         if now_ms >= self._next_figures_ms:
             self._next_figures_ms = now_ms + FIGURES_EVERY_MS

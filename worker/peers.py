@@ -45,6 +45,7 @@ class Peer(Link):
         open: it serves and its outbox is short: hops may go straight into the next frame.
         up: it serves; else commands for it wait in `parked` until a deadline.
         loading: it is being replaced and reads its log.
+        life: how many of its processes have died.
         leaving: our last frame to this process is due: it says that no more will come.
         requests, replies, late: what the next frame takes along; `context` is that of the last
             request in it.
@@ -60,6 +61,7 @@ class Peer(Link):
         "deferred",
         "late",
         "leaving",
+        "life",
         "loading",
         "open",
         "parked",
@@ -79,6 +81,7 @@ class Peer(Link):
         self.up = self.open = True
         self.loading = False
         self.leaving = False
+        self.life = 0
         self.requests: list[Any] = []
         self.context: Context | None = None
         self.replies: list[bytes | int] = []
@@ -104,6 +107,7 @@ class Peer(Link):
         """Close the pipes to a dead process; return the hops whose outcome is unknown, in order."""
         self.close()
         self.leaving = False
+        self.life += 1
         lost = [*self.deferred.values(), *self.pending]
         self.deferred.clear()
         self.pending.clear()

@@ -13,8 +13,8 @@ returns a `Reply`, raises `ReplyError`, or returns `LATER` after it arranged for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, Final, TypeVar
 
@@ -93,7 +93,13 @@ class Spanning:
 
 @dataclass(slots=True, eq=False)
 class Command:
-    """A command or subcommand with its handler and this worker's statistics of it."""
+    """A command or subcommand with its handler and this worker's statistics of it.
+
+    Attributes:
+        guard: `guard(client)` raises ReplyError if this client may not call it at all; asked at the
+            home, before authentication, as Redis does for DEBUG.
+        variants: how it runs if its first argument is one of these words: see `variant`.
+    """
 
     name: bytes
     spec: CommandSpec
@@ -104,12 +110,14 @@ class Command:
     no_auth: bool
     arity: int
     route: Callable[[list[bytes]], int] | None = None
+    guard: Callable[[Any], None] | None = None
     subcommands: dict[bytes, Command] = field(default_factory=dict)
+    variants: dict[bytes, Command] = field(default_factory=dict)
     calls: int = 0
     usec: int = 0
     rejected: int = 0
     failed: int = 0
-    skip: int = 1  # leading arguments that are the name: 2 for a subcommand
+    skip: int = 1  # leading arguments that are the name: 2 for a subcommand or a variant
 
 
 COMMANDS: Final[dict[bytes, Command]] = {}
@@ -136,12 +144,14 @@ def command(
     deprecated_since: str | None = None,
     replaced_by: str | None = None,
     history: tuple[tuple[str, str], ...] = (),
+    key_flags: Callable[[Sequence[bytes]], tuple[str, ...]] | None = None,
+    guard: Callable[[Any], None] | None = None,
 ) -> Callable[[F], F]:
     """Declare a command; its summary is the first line of the handler's docstring.
 
     Args: as in `CommandSpec`; `name` is `SET`, or `CLIENT|KILL` for a subcommand, declared after
         its container. route: for a command without keys that one partition answers: argv -> slot of
-        the partition (SCAN).
+        the partition (SCAN). guard: see `Command`.
     """
 
     def declare(handler: F) -> F:
@@ -161,6 +171,7 @@ def command(
             deprecated_since=deprecated_since,
             replaced_by=replaced_by,
             history=history,
+            key_flags=key_flags,
         )
         container, _, sub = spec.name.partition("|")
         entry = Command(
@@ -173,6 +184,7 @@ def command(
             no_auth=CommandFlag.NO_AUTH in flags,
             arity=arity,
             route=route,
+            guard=guard,
         )
         table = COMMANDS
         if sub:
@@ -181,6 +193,44 @@ def command(
         key = (sub or container).encode()
         assert key not in table, f"{name} is declared twice"
         table[key] = entry
+        return handler
+
+    return declare
+
+
+def variant(
+    of: str,
+    word: str,
+    *,
+    arity: int,
+    scope: Scope,
+    keys: tuple[KeySpec, ...] = (),
+    spanning: Spanning | None = None,
+    write: bool = False,
+) -> Callable[[F], F]:
+    """Declare how the command `of` runs if its first argument is `word` and `arity` fits (DEBUG).
+
+    Clients, COMMAND and the statistics know no subcommand by this name; it is the command itself,
+    in a scope or with keys of its own. What fits no variant goes to the command's handler. `args`
+    of the handler come after the word.
+    """
+
+    def declare(handler: F) -> F:
+        base = COMMANDS[of.lower().encode()]
+        key = word.lower().encode()
+        assert key not in base.variants, f"{of} {word} is declared twice"
+        base.variants[key] = Command(
+            name=base.name,
+            spec=replace(base.spec, arity=arity, keys=keys),
+            handler=handler,
+            scope=scope,
+            spanning=spanning,
+            write=write,
+            no_auth=base.no_auth,
+            arity=arity,
+            guard=base.guard,
+            skip=2,
+        )
         return handler
 
     return declare
@@ -198,6 +248,13 @@ def find(name: bytes) -> Command | None:
     return entry
 
 
+def every_command() -> Iterator[Command]:
+    """Yield each command of the table, a container's subcommands right after it."""
+    for entry in COMMANDS.values():
+        yield entry
+        yield from entry.subcommands.values()
+
+
 def resolve(argv: list[bytes]) -> Command:
     """Return the command or subcommand argv calls, its arity checked.
 
@@ -212,8 +269,13 @@ def resolve(argv: list[bytes]) -> Command:
         if sub is None:
             raise errors.unknown_subcommand(entry.name, argv[1])
         entry = sub
+    if entry.variants and len(argv) > 1:
+        found = entry.variants.get(argv[1].lower())
+        if found is not None and found.spec.arity_fits(len(argv)):
+            return found
     arity = entry.arity
     if len(argv) != arity and (arity >= 0 or len(argv) < -arity):
+        entry.rejected += 1
         raise errors.wrong_arity(entry.name)
     return entry
 

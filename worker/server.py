@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from shoal.worker.info import Sampler
 from shoal.worker.keyspace import Store
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ class Stats:
     net_output_bytes: int = 0
     hops: int = 0  # commands of our clients run by a peer
     spanning: int = 0  # commands of our clients that went to the coordinator
-    expired_time_cap_reached: int = 0
     error_replies: int = 0
     errors: dict[bytes, int] = field(default_factory=dict)  # by error code: INFO errorstats
     output_limit_disconnections: int = 0
@@ -95,7 +95,7 @@ class Server:
         self.pause = Pause()
         self.on_pause_changed: Callable[[], None] = _nothing
         self.on_config_changed: Callable[[dict[str, Any]], None] = _ignore
-        self.cpu_seconds: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)
+        self.cpu_seconds: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)  # user, system
         self.memory_bytes: Callable[[], int] = lambda: 0
         self.sleep: Callable[[float], None] = _ignore
         self.die: Callable[[int], None] = (
@@ -104,7 +104,16 @@ class Server:
         self.reload: Callable[[], None] = (
             _nothing  # DEBUG LOADAOF: flush, forget and replay the log
         )
-        self.extra_info: Callable[[], dict[str, Any]] = dict  # log, peers and participant figures
+        # DEBUG LOG, at the level warning
+        self.log_warning: Callable[[str], None] = _ignore
+        self.time_us: Callable[[], int] = lambda: 0  # wall clock, microseconds since the epoch
+        # Figures that other parts keep, for INFO, by the names that worker/info.py lists.
+        self.extra_info: Callable[[], dict[str, Any]] = dict
+        # Adds what the fused commands have counted to the command table.
+        self.collect_counts: Callable[[], None] = _nothing
+        # CONFIG RESETSTAT: other parts start their own counters anew.
+        self.on_reset_stats: Callable[[], None] = _nothing
+        self.sampler = Sampler()
 
     def set_pause(self, until_ms: int, writes_only: bool) -> None:
         """Start, extend or (until_ms 0) end a pause; as in Redis it never becomes shorter or

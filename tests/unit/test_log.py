@@ -17,7 +17,7 @@ AT_MS = 1_794_000_005_042  # 2026-11-06 21:20:05.042 UTC
 
 def recorder(level: int = DEBUG, role: str = "M") -> tuple[Log, list[bytes]]:
     lines: list[bytes] = []
-    return Log(lines.append, lambda: AT_MS, 4711, role, level, time.gmtime), lines
+    return Log(lines.append, lambda: AT_MS, time.gmtime, 4711, role, level), lines
 
 
 LINES = {
@@ -82,7 +82,7 @@ def test_a_forked_process_has_its_own_pid_role_and_level() -> None:
 
 def test_local_time_is_used() -> None:
     lines: list[bytes] = []
-    Log(lines.append, lambda: AT_MS, 1).notice("x")
+    Log(lines.append, lambda: AT_MS, time.localtime, 1).notice("x")
     assert lines[0].startswith(time.strftime("1:M %d ", time.localtime(AT_MS // 1000)).encode())
 
 

@@ -1,1 +1,15 @@
 """The commands, a module for each data type or COMMAND group."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+FAMILIES: Final = ("strings", "keys", "connection", "client", "server", "command")
+"""The modules of this folder, in the order in which COMMAND lists what they declare."""
+
+
+def load_all() -> None:
+    """Import every family, which fills `shoal.worker.registry.COMMANDS`."""
+    for family in FAMILIES:
+        importlib.import_module(f"{__name__}.{family}")

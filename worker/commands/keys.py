@@ -24,7 +24,7 @@ from typing import Final
 
 from shoal.proto import errors
 from shoal.proto.glob import compile_glob
-from shoal.proto.numbers import parse_int
+from shoal.proto.numbers import INT32_MAX, INT32_MIN, parse_int, parse_int32
 from shoal.proto.replies import (
     NULL,
     OK,
@@ -62,8 +62,6 @@ ALL_SHARDS: Final = ("request_policy:all_shards", "response_policy:all_succeeded
 
 INT64_MIN: Final = -(1 << 63)
 INT64_MAX: Final = (1 << 63) - 1
-INT32_MIN: Final = -(1 << 31)
-INT32_MAX: Final = (1 << 31) - 1
 
 SLOT_BITS: Final = 14
 POSITION_MASK: Final = (1 << (64 - SLOT_BITS)) - 1
@@ -74,15 +72,6 @@ SLOT_PASSES: Final = 64
 
 
 _SUMMED: Final = Spanning(LockScope.KEYS, merge_sum)
-
-
-def _int32(arg: bytes) -> int:
-    number = parse_int(arg)
-    if number is None:
-        raise errors.not_an_integer()
-    if not INT32_MIN <= number <= INT32_MAX:
-        raise errors.out_of_bounds(INT32_MIN, INT32_MAX)
-    return number
 
 
 # -- is it there, delete it ------------------------------------------------------------------------
@@ -527,7 +516,7 @@ def copy(ks: Keyspace, source: bytes, target: bytes, *options: bytes) -> Reply:
         if word == b"REPLACE":
             replace = True
         elif word == b"DB" and (index := next(rest, None)) is not None:
-            there = ks.other(_int32(index))
+            there = ks.other(parse_int32(index))
         else:
             raise errors.syntax_error()
     if there is ks and source == target:
@@ -555,7 +544,7 @@ def copy(ks: Keyspace, source: bytes, target: bytes, *options: bytes) -> Reply:
 )
 def move(ks: Keyspace, key: bytes, db: bytes) -> Reply:
     """Moves a key to another database."""
-    there = ks.other(_int32(db))
+    there = ks.other(parse_int32(db))
     if there is ks:
         raise errors.same_object()
     value = ks.find(key)

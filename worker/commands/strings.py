@@ -144,9 +144,14 @@ def _expire_ms(ks: Keyspace, unit: bytes, time: bytes, name: bytes) -> int:
     complexity="O(1)",
 )
 def get(ks: Keyspace, key: bytes) -> Reply:
-    """Return the string at key."""
+    """Returns the string value of a key."""
     data = ks.lookup_read(key, bytes)
     return NULL if data is None else bulk(data)
+
+
+def _set_key_flags(argv: Sequence[bytes]) -> tuple[str, ...]:
+    reads = any(arg.upper() == b"GET" for arg in argv[3:])
+    return ("RW", "access", "update") if reads else ("OW", "update")
 
 
 @command(
@@ -170,9 +175,10 @@ def get(ks: Keyspace, key: bytes) -> Reply:
         ("6.2.0", "Added the `GET`, `EXAT` and `PXAT` option."),
         ("7.0.0", "Allowed the `NX` and `GET` options to be used together."),
     ),
+    key_flags=_set_key_flags,
 )
 def set_(ks: Keyspace, key: bytes, value: bytes, *args: bytes) -> Reply:
-    """Store a string at key, whatever was there, on a condition or with an expire time."""
+    """Sets the string value of a key, ignoring its type. The key is created if it doesn't exist."""
     if not args:
         _put(ks, key, value)
         return OK
@@ -207,7 +213,7 @@ def set_(ks: Keyspace, key: bytes, value: bytes, *args: bytes) -> Reply:
     replaced_by="`SET` with the `NX` argument",
 )
 def setnx(ks: Keyspace, key: bytes, value: bytes) -> Reply:
-    """Store a string at key if there is nothing yet."""
+    """Set the string value of a key only when the key doesn't exist."""
     if ks.exists(key):
         return ZERO
     _put(ks, key, value)
@@ -228,7 +234,7 @@ def setnx(ks: Keyspace, key: bytes, value: bytes) -> Reply:
     replaced_by="`SET` with the `EX` argument",
 )
 def setex(ks: Keyspace, key: bytes, seconds: bytes, value: bytes) -> Reply:
-    """Store a string at key that expires after so many seconds."""
+    """Sets the string value and expiration time of a key. Creates the key if it doesn't exist."""
     return _set_expiring(ks, key, value, _expire_ms(ks, b"EX", seconds, b"setex"))
 
 
@@ -246,7 +252,7 @@ def setex(ks: Keyspace, key: bytes, seconds: bytes, value: bytes) -> Reply:
     replaced_by="`SET` with the `PX` argument",
 )
 def psetex(ks: Keyspace, key: bytes, milliseconds: bytes, value: bytes) -> Reply:
-    """Store a string at key that expires after so many milliseconds."""
+    """Sets both string value and expiration time in milliseconds of a key. The key is created if it doesn't exist."""  # noqa: E501  COMMAND DOCS shows it whole
     return _set_expiring(ks, key, value, _expire_ms(ks, b"PX", milliseconds, b"psetex"))
 
 
@@ -271,7 +277,7 @@ def _set_expiring(ks: Keyspace, key: bytes, value: bytes, expire_ms: int) -> Rep
     replaced_by="`SET` with the `!GET` argument",
 )
 def getset(ks: Keyspace, key: bytes, value: bytes) -> Reply:
-    """Store a string at key and return the one that was there."""
+    """Returns the previous string value of a key after setting it to a new value."""
     old = get(ks, key)
     _put(ks, key, value)
     ks.propagate(b"SET", key, value)
@@ -289,7 +295,7 @@ def getset(ks: Keyspace, key: bytes, value: bytes) -> Reply:
     complexity="O(1)",
 )
 def getdel(ks: Keyspace, key: bytes) -> Reply:
-    """Return the string at key, then delete the key."""
+    """Returns the string value of a key after deleting the key."""
     data = ks.lookup_read(key, bytes)
     if data is None:
         return NULL
@@ -314,7 +320,7 @@ def getdel(ks: Keyspace, key: bytes) -> Reply:
     complexity="O(1)",
 )
 def getex(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
-    """Return the string at key and set or remove its expire time."""
+    """Returns the string value of a key after setting its expiration time."""
     options = _parse_options(args, _GETEX_OPTIONS)
     data = ks.lookup_read(key, bytes)
     if data is None:
@@ -351,7 +357,7 @@ def _delete(ks: Keyspace, key: bytes) -> None:
     complexity="O(1)",
 )
 def strlen(ks: Keyspace, key: bytes) -> Reply:
-    """Return the length of the string at key, 0 if there is none."""
+    """Returns the length of a string value."""
     return integer(len(ks.lookup_read(key, bytes) or b""))
 
 
@@ -371,7 +377,7 @@ def strlen(ks: Keyspace, key: bytes) -> Reply:
     spanning=Spanning(LockScope.KEYS, merge_by_key),
 )
 def mget(ks: Keyspace, *keys: bytes) -> Array:
-    """Return the strings at several keys; null for a key that is missing or holds another type."""
+    """Atomically returns the string values of one or more keys."""
     values = [ks.lookup_read(key) for key in keys]
     return array([bulk(v) if isinstance(v, (bytes, bytearray)) else NULL for v in values])
 
@@ -401,7 +407,7 @@ def _check_pairs(_client: Any, args: tuple[bytes, ...]) -> tuple[bytes, ...]:
     spanning=Spanning(LockScope.KEYS, merge_same, prepare=_check_pairs),
 )
 def mset(ks: Keyspace, *args: bytes) -> Reply:
-    """Store strings at several keys, all at once."""
+    """Atomically creates or modifies the string values of one or more keys."""
     for key, value in _pairs(args, b"mset"):
         _put(ks, key, value)
     return OK
@@ -418,7 +424,7 @@ def mset(ks: Keyspace, *args: bytes) -> Reply:
     complexity="O(N) where N is the number of keys to set.",
 )
 def msetnx(ks: Keyspace, *args: bytes) -> Reply:
-    """Store strings at several keys, all at once, if none of the keys exists."""
+    """Atomically modifies the string values of one or more keys only when all keys don't exist."""
     pairs = _pairs(args, b"msetnx")
     if any(ks.exists(key) for key, _ in pairs):
         return ZERO
@@ -445,7 +451,7 @@ def msetnx(ks: Keyspace, *args: bytes) -> Reply:
     ),
 )
 def append(ks: Keyspace, key: bytes, value: bytes) -> Reply:
-    """Append to the string at key, which is made if missing; return its new length."""
+    """Appends a string to the value of a key. Creates the key if it doesn't exist."""
     data = ks.lookup_write(key, bytes)
     if data is None:
         ks.set(key, value)
@@ -479,7 +485,7 @@ def append(ks: Keyspace, key: bytes, value: bytes) -> Reply:
     ),
 )
 def setrange(ks: Keyspace, key: bytes, offset: bytes, value: bytes) -> Reply:
-    """Overwrite the string at key from an offset, filled up with zero bytes; return its length."""
+    """Overwrites a part of a string value with another by an offset. Creates the key if it doesn't exist."""  # noqa: E501  COMMAND DOCS shows it whole
     start = _integer(offset)
     if start < 0:
         raise errors.offset_out_of_range()
@@ -519,7 +525,7 @@ _RANGE_COMPLEXITY: Final = (
     complexity=_RANGE_COMPLEXITY,
 )
 def getrange(ks: Keyspace, key: bytes, start: bytes, end: bytes) -> Reply:
-    """Return the bytes from start to end, both included; negative ones count from the end."""
+    """Returns a substring of the string stored at a key."""
     first, last = _integer(start), _integer(end)
     data = ks.lookup_read(key, bytes)
     if data is None or (last < first and last < 0 and first < 0):
@@ -546,7 +552,7 @@ def getrange(ks: Keyspace, key: bytes, start: bytes, end: bytes) -> Reply:
     replaced_by="`GETRANGE`",
 )
 def substr(ks: Keyspace, key: bytes, start: bytes, end: bytes) -> Reply:
-    """Return the bytes from start to end: the old name of GETRANGE."""
+    """Returns a substring from a string value."""
     return getrange(ks, key, start, end)
 
 
@@ -574,7 +580,7 @@ def _add(ks: Keyspace, key: bytes, delta: int) -> Reply:
     complexity="O(1)",
 )
 def incr(ks: Keyspace, key: bytes) -> Reply:
-    """Add one to the integer at key, 0 if missing, and return it."""
+    """Increments the integer value of a key by one. Uses 0 as initial value if the key doesn't exist."""  # noqa: E501  COMMAND DOCS shows it whole
     return _add(ks, key, 1)
 
 
@@ -589,7 +595,7 @@ def incr(ks: Keyspace, key: bytes) -> Reply:
     complexity="O(1)",
 )
 def decr(ks: Keyspace, key: bytes) -> Reply:
-    """Subtract one from the integer at key, 0 if missing, and return it."""
+    """Decrements the integer value of a key by one. Uses 0 as initial value if the key doesn't exist."""  # noqa: E501  COMMAND DOCS shows it whole
     return _add(ks, key, -1)
 
 
@@ -604,7 +610,7 @@ def decr(ks: Keyspace, key: bytes) -> Reply:
     complexity="O(1)",
 )
 def incrby(ks: Keyspace, key: bytes, increment: bytes) -> Reply:
-    """Add an integer to the one at key, 0 if missing, and return the sum."""
+    """Increments the integer value of a key by a number. Uses 0 as initial value if the key doesn't exist."""  # noqa: E501  COMMAND DOCS shows it whole
     return _add(ks, key, _integer(increment))
 
 
@@ -619,7 +625,7 @@ def incrby(ks: Keyspace, key: bytes, increment: bytes) -> Reply:
     complexity="O(1)",
 )
 def decrby(ks: Keyspace, key: bytes, decrement: bytes) -> Reply:
-    """Subtract an integer from the one at key, 0 if missing, and return the difference."""
+    """Decrements a number from the integer value of a key. Uses 0 as initial value if the key doesn't exist."""  # noqa: E501  COMMAND DOCS shows it whole
     number = _integer(decrement)
     if number == INT64_MIN:  # its negation is no 64-bit integer
         raise errors.decrement_overflow()
@@ -637,7 +643,7 @@ def decrby(ks: Keyspace, key: bytes, decrement: bytes) -> Reply:
     complexity="O(1)",
 )
 def incrbyfloat(ks: Keyspace, key: bytes, increment: bytes) -> Reply:
-    """Add a decimal number to the one at key, 0 if missing, and return the sum."""
+    """Increment the floating point value of a key by a number. Uses 0 as initial value if the key doesn't exist."""  # noqa: E501  COMMAND DOCS shows it whole
     data = ks.lookup_write(key, bytes)
     total = add_float(b"0" if data is None else bytes(data), increment)
     ks.update(key, total)
@@ -661,7 +667,7 @@ def incrbyfloat(ks: Keyspace, key: bytes, increment: bytes) -> Reply:
     complexity="O(N*M) where N and M are the lengths of s1 and s2, respectively",
 )
 def lcs(ks: Keyspace, key1: bytes, key2: bytes, *args: bytes) -> Reply:
-    """Return the longest common subsequence of two strings, its length, or where it is in both."""
+    """Finds the longest common substring."""
     values = [b"" if v is None else v for v in (ks.lookup_read(key1), ks.lookup_read(key2))]
     if not all(isinstance(value, (bytes, bytearray)) for value in values):
         raise errors.lcs_needs_strings()
