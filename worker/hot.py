@@ -270,7 +270,7 @@ class Hot:
         return OK
 
     def incr(self, argv: list[bytes]) -> bytes | int | None:
-        """INCR of nothing or of a positive number that never expires."""
+        """INCR of nothing or of a number from zero up that never expires."""
         if len(argv) != 2:
             return None
         key = argv[1]
@@ -280,20 +280,21 @@ class Hot:
             return slot
         old = table.get(key)
         if old.__class__ is bytes:
-            # Canonical and far from overflow; zero and negative numbers take the generic way.
-            if not old.isdigit() or old[0] == 48 or len(old) > 18:
+            # Canonical and far from overflow; negative numbers take the generic way.
+            size = len(old)
+            if not old.isdigit() or size > 18 or (old[0] == 48 and size > 1):
                 return None
-            new = b"%d" % (int(old) + 1)
+            number = int(old) + 1
         elif old is None:
-            new = b"1"
+            number = 1
             self._db.size += 1
         else:
             return None
-        table[key] = new
+        table[key] = b"%d" % number
         self.incrs += 1
         if self._pieces is not None:
             self._log(_INCR_HEAD, key)
-        return b":%b\r\n" % new
+        return INTEGERS[number] if number < _SHORT else b":%d\r\n" % number
 
     def decr(self, argv: list[bytes]) -> bytes | int | None:
         """DECR of a positive number that never expires."""
@@ -322,20 +323,24 @@ class Hot:
         write = self._write
         keys, values = argv[1::2], argv[2::2]
         tables = []
+        fresh = False
         for key in keys:
             table = write[crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)]
             if table is None:
                 return None
             old = table.get(key)
-            if old.__class__ is not bytes and old is not None:
-                return None
+            if old.__class__ is not bytes:
+                if old is not None:
+                    return None
+                fresh = True
             tables.append(table)
-        added = 0
+        if fresh:  # counted one by one: a key may be named twice
+            for table, key in zip(tables, keys, strict=True):
+                if key not in table:
+                    self._db.size += 1
+                    table[key] = b""
         for table, key, value in zip(tables, keys, values, strict=True):
-            if key not in table:
-                added += 1
             table[key] = value
-        self._db.size += added
         self.msets += 1
         self.mset_keys += count >> 1
         if self._segment is not None:

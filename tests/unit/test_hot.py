@@ -145,6 +145,8 @@ FUSED: list[tuple[dict[bytes, Any], list[bytes], bytes, list[list[bytes]]]] = [
     ({}, [b"SET", b"", b"\r\n*"], b"+OK\r\n", [[b"SET", b"", b"\r\n*"]]),
     ({}, [b"INCR", A], b":1\r\n", [[b"INCR", A]]),
     ({A: b"9"}, [b"incr", A], b":10\r\n", [[b"INCR", A]]),
+    ({A: b"0"}, [b"INCR", A], b":1\r\n", [[b"INCR", A]]),
+    ({A: b"4095"}, [b"INCR", A], b":4096\r\n", [[b"INCR", A]]),
     ({A: b"9" * 18}, [b"INCR", A], b":1%b\r\n" % (b"0" * 18), [[b"INCR", A]]),
     ({A: b"1"}, [b"DECR", A], b":0\r\n", [[b"DECR", A]]),
     ({A: b"v"}, [b"DEL", A], b":1\r\n", [[b"DEL", A]]),
@@ -199,8 +201,9 @@ LEFT: list[tuple[dict[bytes, Any], list[bytes]]] = [
     *[
         ({A: text}, [name, A])
         for name in (b"INCR", b"DECR")
-        for text in (b"", b"0", b"-1", b"01", b"+1", b" 1", b"1 ", b"x", b"1.5", b"\xb2", b"1" * 19)
+        for text in (b"", b"-1", b"00", b"01", b"+1", b" 1", b"1 ", b"x", b"\xb2", b"1" * 19)
     ],
+    ({A: b"0"}, [b"DECR", A]),
     ({}, [b"DECR", A]),
     *[
         ({}, [name, *args])
