@@ -56,9 +56,7 @@ class LocalTime(Protocol):
         """The second."""
 
 
-def format_log(
-    pid: int, role: str, local: LocalTime, ms: int, level: int, message: str
-) -> bytes:
+def format_log(pid: int, role: str, local: LocalTime, ms: int, level: int, message: str) -> bytes:
     """Return the bytes to log: a line, or one for each line of the message.
 
     Args:

@@ -66,14 +66,14 @@ _PROTECTED: Final = (
     b" is set for the default user. In this mode connections are only accepted from the loopback"
     b" interface. If you want to connect from external computers to Redis you may adopt one of the"
     b" following solutions: 1) Just disable protected mode sending the command 'CONFIG SET"
-    b" protected-mode no' from the loopback interface by connecting to Redis from the same host the"
-    b" server is running, however MAKE SURE Redis is not publicly accessible from internet if you do"
+    b" protected-mode no' from the loopback interface by connecting to Redis from the same host"
+    b" the server is running, however MAKE SURE Redis is not publicly accessible from internet if you do"
     b" so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable"
     b" the protected mode by editing the Redis configuration file, and setting the protected mode"
     b" option to 'no', and then restarting the server. 3) If you started the server manually just"
     b" for testing, restart it with the '--protected-mode no' option. 4) Set up an authentication"
-    b" password for the default user. NOTE: You only need to do one of the above things in order for"
-    b" the server to start accepting connections from the outside.\r\n"
+    b" password for the default user. NOTE: You only need to do one of the above things in order"
+    b" for the server to start accepting connections from the outside.\r\n"
 )
 
 
@@ -612,19 +612,19 @@ class Supervisor:
 
     def _own_info(self) -> dict[str, Any]:
         """Return the supervisor's share of INFO, as `shoal.worker.info` wants it."""
-        times = self._process.cpu_times()
+        times, system = self._process.cpu_times(), os.uname()
         return {
             "pid": os.getpid(),
             "cpu_user": times.user,
             "cpu_system": times.system,
+            "cpu_user_children": times.children_user,
+            "cpu_system_children": times.children_system,
             "memory_bytes": self._process.memory_info().rss,
+            "total_system_memory": psutil.virtual_memory().total,
+            "os": f"{system.sysname} {system.release} {system.machine}",
             "total_connections_received": self._connections,
             "rejected_connections": self._rejected,
-            "connected_clients": sum([worker.clients for worker in self._workers]),
-            "maxclients": self._config.maxclients,
             "restarts": [max(worker.life.restarts, 0) for worker in self._workers],
-            "uptime_s": self._uptime_s(),
-            "tickets_in_flight": self._coordinator.in_flight,
         }
 
     def _uptime_s(self) -> int:

@@ -1,13 +1,16 @@
 """A client's socket, its buffers, and the replies that are waiting to be sent.
 
 What always holds:
-- `todo` is empty while the client is neither blocked nor in the dispatcher's list of resumable
-  connections: so no later command is run before an earlier one.
-- The socket is polled for input unless the client has closed its side, or too much of it waits:
-  input behind a blocked command, or replies that it does not read (`_update_polling`).
-- Of one client is kept: an incomplete command of client-query-buffer-limit and one read;
-  MAX_PARKED_INPUT_BYTES and one read of commands; MAX_UNSENT_REPLY_BYTES, the replies of one read
-  and those of the hops under way; less if client-output-buffer-limit says so.
+- `todo` and `_parked` are empty while the client is not blocked: no later command is run before an
+  earlier one.
+- The socket is polled for input unless the client has closed its side, or more than
+  client-query-buffer-limit of what it sent is parked behind what blocks it (`_update_polling`).
+- Of one client is kept: an incomplete command of client-query-buffer-limit and one read; as much
+  input that is parked, as it came; MAX_UNSENT_REPLY_BYTES of replies, those of one read and those
+  of the hops under way; less if client-output-buffer-limit says so.
+
+A client with that many unsent replies is blocked, but read on: a library that sends all of a large
+pipeline before it reads the first reply must come to its end. Requests are smaller than replies.
 """
 
 from __future__ import annotations
@@ -25,9 +28,9 @@ from shoal.proto.limits import (
     CLIENTS_CRON_MIN,
     CLIENTS_CRON_SHARE,
     MAX_COMMAND_BYTES,
-    MAX_PARKED_INPUT_BYTES,
     MAX_SEND_PIECES,
     MAX_UNSENT_REPLY_BYTES,
+    PARKED_READS_PER_TURN,
 )
 from shoal.proto.quoting import quote_arg
 from shoal.proto.resp_reader import RequestReader
@@ -44,7 +47,7 @@ OUT: Final = select.EPOLLOUT
 _ONCE: Final = select.EPOLLET
 # Replies from here on are sent as they are, shorter ones are joined: a copy costs more than a piece
 # of sendmsg. Less than this is not compared with the limits unless the socket does not take it.
-_LARGE_BYTES: Final = 1 << 16
+LARGE_BYTES: Final = 1 << 16
 _SHOWN_BYTES: Final = 64  # of an incomplete command, in the log
 
 
@@ -56,7 +59,8 @@ class Block(IntEnum):
     PAUSED = 2  # CLIENT PAUSE
     PEER = 3  # a peer's outbox is full
     OUTPUT = 4  # too much that the client has not read
-    CLOSING = 5  # nothing more will run; it closes once its replies are sent
+    TURN = 5  # for its turn: nothing else is in its way
+    CLOSING = 6  # nothing more will run; it closes once its replies are sent
 
 
 class Connection(Link):
@@ -80,8 +84,9 @@ class Connection(Link):
         "_events",
         "_modify",
         "_outbox",
+        "_parked",
+        "_parked_bytes",
         "_stopped",
-        "_todo_bytes",
         "base",
         "big_bytes",
         "blocked",
@@ -97,7 +102,9 @@ class Connection(Link):
         "outbox_bytes",
         "over_soft_since_ms",
         "reader",
+        "recv",
         "retry",
+        "send",
         "sock",
         "todo",
         "waiting",
@@ -114,6 +121,7 @@ class Connection(Link):
     ) -> None:
         """Serve a non-blocking socket; `modify(fd, events)` changes what the loop polls it for."""
         self.sock = sock
+        self.recv, self.send = sock.recv, sock.send  # looked up once
         self.fd = sock.fileno()
         self.client = client
         client.link = self
@@ -127,7 +135,8 @@ class Connection(Link):
         self.waiting = 0
         self.big_bytes = 0
         self.todo: list[list[bytes]] = []
-        self._todo_bytes = 0
+        self._parked: deque[bytes] = deque()
+        self._parked_bytes = 0
         self.blocked = Block.NOTHING
         self.retry = False
         self.in_flush = False
@@ -147,40 +156,52 @@ class Connection(Link):
     def receive(self) -> bytes | None:
         """Read once; None when there is nothing to run (the connection may have been closed)."""
         try:
-            data = self.sock.recv(CLIENT_READ_BYTES)
-        except BlockingIOError:
-            return None
-        except OSError:  # reset by the client, or timed out by keepalive: it has gone
-            self.close("read error")
+            data = self.recv(CLIENT_READ_BYTES)
+        except OSError as error:
+            self.receive_failed(error)
             return None
         if not data:
-            self._at_eof()
+            self.at_eof()
             return None
         return data
 
-    def _at_eof(self) -> None:
+    def receive_failed(self, error: OSError) -> None:
+        """Close after a failed read: reset by the client, or timed out by keepalive."""
+        if not isinstance(error, BlockingIOError):
+            self.close("read error")
+
+    def at_eof(self) -> None:
         """The client has closed its side: answer what it sent before, as Redis does, and close."""
         if self.blocked is Block.PAUSED:  # Redis does not run what it has held back
             self.close("closed by the client in a pause")
-        elif self.waiting or self.blocked or self.todo or self.out or self._outbox:
+        elif self.waiting or self.blocked or self._has_input() or self.out or self._outbox:
             self.eof = True
             self._update_polling()
         else:
             self.close("closed by the client")
 
+    def _has_input(self) -> bool:
+        """Tell whether something that was received has not been run."""
+        return bool(self.todo or self._parked)
+
     def accept_input(self, data: bytes) -> None:
-        """Cut received bytes into commands and run them, or keep them behind what blocks the
+        """Cut received bytes into commands and run them, or park them behind what blocks the
         client.
         """
         client = self.client
         client.input_bytes += len(data)
         client.last_ms = self._dispatcher.store.now_ms
+        if self.blocked is Block.CLOSING:
+            return
         if self.blocked:
-            if self.blocked is Block.CLOSING:
-                return
-            self._todo_bytes += len(data)
-            if self._todo_bytes > MAX_PARKED_INPUT_BYTES:
-                self._update_polling()
+            self._parked.append(data)
+            self._parked_bytes += len(data)
+            self._update_polling()
+        else:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Run what these bytes complete; nothing stands before them."""
         reader = self.reader
         if not reader.authenticated:
             self._accept_step_by_step(data)
@@ -189,7 +210,7 @@ class Connection(Link):
         if commands:
             self._dispatcher.run(self, commands)
         else:
-            self._check_query_limit()
+            self.check_query_limit()
         if reader.error is not None:
             self.protocol_error()
 
@@ -208,7 +229,7 @@ class Connection(Link):
         if reader.error is not None:
             self.protocol_error()
 
-    def _check_query_limit(self) -> None:
+    def check_query_limit(self) -> None:
         """Close if the incomplete command is too large, or will be after one more read."""
         reader = self.reader
         config = self._dispatcher.server.config
@@ -240,14 +261,22 @@ class Connection(Link):
         self._want_flush()
 
     def todo_drained(self) -> None:
-        """Read again after the commands that had to wait were run."""
+        """Go on with what was parked, after the commands that had to wait were run."""
         if self.blocked or self.closed:
             return
-        self._todo_bytes = 0
         if self.reader.deferred:
             self._accept_step_by_step(b"")
         elif self.reader.error is not None:
             self.protocol_error()
+        parked = self._parked
+        for _ in range(PARKED_READS_PER_TURN):
+            if not parked or self.blocked or self.closed:
+                break
+            data = parked.popleft()
+            self._parked_bytes -= len(data)
+            self._take(data)
+        if parked and not self.blocked:
+            self._dispatcher.wait_for_turn(self)
         self._update_polling()
         if self.eof:
             self._want_flush()
@@ -283,11 +312,11 @@ class Connection(Link):
             out.clear()
             self.base = 0
         if ready:
-            self._send(ready)
+            self.send_replies(ready)
         ending = self.eof or self.client.close_after_reply
         if (
             ending
-            and not (self.waiting or self._outbox or self.todo)
+            and not (self.waiting or self._outbox or self._has_input())
             and self.blocked in (Block.NOTHING, Block.CLOSING)
         ):
             self.close("closed after the last reply")
@@ -300,31 +329,47 @@ class Connection(Link):
             self.blocked = Block.OUTPUT
             self.big_bytes = self.big_bytes or 1
 
-    def _send(self, ready: list[bytes]) -> None:
+    def send_replies(self, ready: list[bytes]) -> None:
+        """Send complete replies, and keep what the socket does not take."""
         big = self.big_bytes
         self.big_bytes = 0
-        if big >= _LARGE_BYTES or self._outbox:
+        if big >= LARGE_BYTES or self._outbox:
             self._send_pieces(list(_pieces(ready)))
             return
         data = b"".join(ready) if len(ready) > 1 else ready[0]
         size = len(data)
-        if size >= _LARGE_BYTES and self._over_limit(size, to_send=True):
+        if size >= LARGE_BYTES and self._over_limit(size, to_send=True):
             return
         self.client.output_bytes += size
         try:
-            sent = self.sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError:  # the client has gone
-            self.close("write error")
+            sent = self.send(data)
+        except OSError as error:
+            self.send_failed(data, error)
             return
         if sent < size:
-            self._outbox.append(memoryview(data)[sent:])
-            self.outbox_bytes = size - sent
-            if not self._over_limit(self.outbox_bytes):
-                self._update_polling()
+            self.keep_unsent(data, sent)
         elif big:
             self._dispatcher.output_drained(self)
+
+    def send_failed(self, data: bytes, error: OSError) -> None:
+        """Keep what a full socket did not take; close if the client has gone."""
+        if isinstance(error, BlockingIOError):
+            self.keep_unsent(data, 0)
+        else:
+            self.close("write error")
+
+    def keep_unsent(self, data: bytes, sent: int) -> None:
+        """Keep the end of what the socket took only a part of."""
+        self._outbox.append(memoryview(data)[sent:])
+        self.outbox_bytes = len(data) - sent
+        if not self._over_limit(self.outbox_bytes):
+            self._wait_for_reader()
+            self._update_polling()
+
+    def _wait_for_reader(self) -> None:
+        """Run nothing more of a client that has too many unsent replies."""
+        if self.outbox_bytes > MAX_UNSENT_REPLY_BYTES and not self.blocked:
+            self.blocked = Block.OUTPUT
 
     def _send_pieces(self, pieces: list[bytes]) -> None:
         size = sum(map(len, pieces))
@@ -339,6 +384,7 @@ class Connection(Link):
         if not self._outbox:
             self._dispatcher.output_drained(self)
         elif not self._over_limit(self.outbox_bytes):
+            self._wait_for_reader()
             self._update_polling()
 
     def send_more(self) -> None:
@@ -414,9 +460,8 @@ class Connection(Link):
         if self.eof or self._stopped:
             events = _ONCE
         elif not (
-            self._todo_bytes > MAX_PARKED_INPUT_BYTES
-            or self.outbox_bytes > MAX_UNSENT_REPLY_BYTES
-            or self.reader.deferred
+            self.reader.deferred
+            or self._parked_bytes > self._dispatcher.server.config.client_query_buffer_limit
         ):
             events = IN
         if self._outbox:
@@ -463,6 +508,7 @@ class Connection(Link):
             self._dispatcher.forget_paused(self)
         self.blocked = Block.CLOSING  # nothing more of it is run
         self.todo.clear()
+        self._parked.clear()
         self.out.clear()
         self._outbox.clear()
         self.outbox_bytes = 0
@@ -472,8 +518,8 @@ class Connection(Link):
         self.client.link = Link()
 
     def query_bytes(self) -> int:
-        """Return the bytes of the incomplete command."""
-        return self.reader.pending_bytes
+        """Return the bytes of the incomplete command and of what is parked."""
+        return self.reader.pending_bytes + self._parked_bytes
 
     def output_queue(self) -> tuple[int, int]:
         """Return number and bytes of the replies not sent."""
@@ -492,7 +538,7 @@ def _pieces(replies: list[bytes]) -> Iterator[bytes]:
     """Yield large replies as they are, and what stands between them joined."""
     small: list[bytes] = []
     for reply in replies:
-        if len(reply) < _LARGE_BYTES:
+        if len(reply) < LARGE_BYTES:
             small.append(reply)
             continue
         if small:

@@ -76,7 +76,7 @@ class Dispatcher:
 
     Attributes:
         flushable: connections with something to send at the turn's end.
-        resumable: connections whose blocked commands may go on.
+        resumable: connections whose blocked commands may go on; next_turn: those that wait for it.
         disk_error: why writes are refused (an encoded error reply), None while the log can be
             written.
         participant: set once by the worker's main; its `busy` is empty while no lock is held here.
@@ -104,6 +104,7 @@ class Dispatcher:
         ]
         self.flushable: list[Connection] = []
         self.resumable: list[Connection] = []
+        self.next_turn: list[Connection] = []
         self.disk_error: bytes | None = None
         # Of a hop or a part: the supervisor puts those of all workers into one frame.
         self._max_reply_bytes = min(MAX_HOP_REPLY_BYTES, MAX_FRAME_BYTES // (server.workers + 1))
@@ -181,51 +182,84 @@ class Dispatcher:
 
     def run(self, conn: Connection, commands: list[list[bytes]]) -> None:
         """Run a client's commands in order, until done or until one has to wait."""
-        if conn.blocked or conn.todo:  # not blocked any more, but its earlier commands come first
+        if conn.blocked:
             conn.todo += commands
-            return
-        self.server.stats.commands += len(commands)
-        conn.client.commands += len(commands)
-        out = conn.out
-        append = out.append
-        hot = conn.hot
+        else:
+            self.run_batch([(conn, commands)])
+
+    def run_batch(self, batch: list[tuple[Connection, Any]]) -> None:
+        """Run commands of many clients: for each what was received, or what was cut already.
+
+        It is `Connection.accept_input`, `run` and the hop of a fused command in one loop, for the
+        machine's sake; whatever is out of the ordinary goes the plain way.
+
+        Args:
+            batch: bytes as received; or commands, of a client that has no earlier ones to wait for.
+        """
+        now_ms = self.store.now_ms
         slot_peer = self._slot_peer
-        context = conn.context
-        rest = iter(commands)
-        for argv in rest:
-            fused = hot(argv[0])
-            if fused is not None:
-                reply = fused(argv)
-                if reply.__class__ is bytes:
-                    append(reply)
+        flushable = self.flushable
+        ran = 0
+        for conn, commands in batch:
+            client = conn.client
+            reader = None
+            if commands.__class__ is bytes:
+                reader = conn.reader
+                if conn.blocked or not reader.authenticated:
+                    conn.accept_input(commands)
                     continue
-                if reply is not None:
-                    peer = slot_peer[reply]
-                    if peer is not None and peer.open and conn.waiting < MAX_HOPS_IN_FLIGHT:
-                        if peer.context is not context:
-                            peer.requests.append(context)
-                            peer.context = context
-                        peer.requests.append(argv)
-                        peer.pending.append((conn, conn.base + len(out), argv, context))
-                        append(None)
-                        conn.waiting += 1
+                client.input_bytes += len(commands)
+                client.last_ms = now_ms
+                commands = reader.feed(commands)
+            ran += len(commands)
+            client.commands += len(commands)
+            out = conn.out
+            hot = conn.hot
+            rest = iter(commands)
+            for argv in rest:
+                fused = hot(argv[0])
+                if fused is not None:
+                    reply = fused(argv)
+                    if reply.__class__ is bytes:
+                        out.append(reply)
                         continue
-            if self.execute(conn, argv):
-                if conn.blocked is Block.CLOSING:
-                    conn.todo.clear()
+                    if reply is not None:
+                        peer = slot_peer[reply]
+                        if peer is not None and peer.open and conn.waiting < MAX_HOPS_IN_FLIGHT:
+                            context = conn.context
+                            if peer.context is not context:
+                                peer.requests.append(context)
+                                peer.context = context
+                            peer.requests.append(argv)
+                            peer.pending.append((conn, conn.base + len(out), argv, context))
+                            out.append(None)
+                            conn.waiting += 1
+                            continue
+                if self.execute(conn, argv):
+                    ran -= self._keep_for_later(conn, argv, list(rest))
                     break
-                left = list(rest)
-                if conn.retry:  # this very command has not been run
-                    left.insert(0, argv)
-                    conn.retry = False
-                conn.todo = left + conn.todo
-                self.server.stats.commands -= len(left)
-                conn.client.commands -= len(left)
-                break
-            hot, context = conn.hot, conn.context
-        if not conn.in_flush:
-            conn.in_flush = True
-            self.flushable.append(conn)
+                hot = conn.hot
+            if not conn.in_flush:
+                conn.in_flush = True
+                flushable.append(conn)
+            if reader is not None:
+                if reader.error is not None:
+                    conn.protocol_error()
+                elif not commands:
+                    conn.check_query_limit()
+        self.server.stats.commands += ran
+
+    def _keep_for_later(self, conn: Connection, argv: list[bytes], left: list[list[bytes]]) -> int:
+        """Put aside what stands behind a command that blocks; return how many were not run."""
+        if conn.blocked is Block.CLOSING:
+            conn.todo.clear()
+            return 0
+        if conn.retry:  # this very command has not been run
+            left.insert(0, argv)
+            conn.retry = False
+        conn.todo = left + conn.todo
+        conn.client.commands -= len(left)
+        return len(left)
 
     def execute(self, conn: Connection, argv: list[bytes]) -> Stop:
         """Run one command the generic way; tell whether the client's next ones have to wait.
@@ -325,8 +359,13 @@ class Dispatcher:
 
     def _unblock(self, conn: Connection) -> None:
         if conn.blocked is not Block.CLOSING and not conn.closed:
-            conn.blocked = Block.NOTHING
+            conn.blocked = Block.TURN
             self.resumable.append(conn)
+
+    def wait_for_turn(self, conn: Connection) -> None:
+        """Let a client go on in the next turn."""
+        conn.blocked = Block.TURN
+        self.next_turn.append(conn)
 
     def output_drained(self, conn: Connection) -> None:
         """Let a client go on that waited for its replies to be sent."""
@@ -335,11 +374,15 @@ class Dispatcher:
 
     def run_resumable(self) -> None:
         """Run the commands of clients that need not wait any longer."""
+        next_turn, self.next_turn = self.next_turn, []
+        for conn in next_turn:
+            self._unblock(conn)
         while self.resumable:
             resumable, self.resumable = self.resumable, []
             for conn in resumable:
-                if conn.blocked or conn.closed:
+                if conn.blocked is not Block.TURN:  # closed meanwhile
                     continue
+                conn.blocked = Block.NOTHING
                 todo, conn.todo = conn.todo, []
                 if todo:
                     self.run(conn, todo)

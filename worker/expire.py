@@ -64,7 +64,7 @@ class ExpireCycle:
         store, clock_ns = self._store, self._clock_ns
         deadline_ns = clock_ns() + budget_us * 1000
         self._volatile = self._expired = 0
-        expiring = store.active_expire
+        expiring = store.active_expire and not store.expire_paused
         if expiring and self._round is None:
             self._round = self._make_round()
         while True:

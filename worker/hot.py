@@ -40,6 +40,10 @@ _DECR_HEAD: Final = b"*2\r\n$4\r\nDECR\r\n"
 _DEL_HEAD: Final = b"*2\r\n$3\r\nDEL\r\n"
 _SHORT: Final = 4096
 
+# Small counters share their strings, whose hash is known: no parsing, no formatting, less memory.
+_DIGITS: Final = [b"%d" % number for number in range(_SHORT)]
+_NEXT: Final = {digits: number + 1 for number, digits in enumerate(_DIGITS)}
+
 READS: Final = (b"GET", b"EXISTS", b"TTL", b"PING", b"MGET", b"STRLEN")
 WRITES: Final = (b"SET", b"INCR", b"DECR", b"DEL", b"MSET")
 
@@ -280,21 +284,25 @@ class Hot:
             return slot
         old = table.get(key)
         if old.__class__ is bytes:
-            # Canonical and far from overflow; negative numbers take the generic way.
-            size = len(old)
-            if not old.isdigit() or size > 18 or (old[0] == 48 and size > 1):
-                return None
-            number = int(old) + 1
+            number = _NEXT.get(old)
+            if number is None:
+                # Canonical and far from overflow; negative numbers take the generic way.
+                if not old.isdigit() or old[0] == 48 or len(old) > 18:
+                    return None
+                number = int(old) + 1
         elif old is None:
             number = 1
             self._db.size += 1
         else:
             return None
-        table[key] = b"%d" % number
         self.incrs += 1
         if self._pieces is not None:
             self._log(_INCR_HEAD, key)
-        return INTEGERS[number] if number < _SHORT else b":%d\r\n" % number
+        if number < _SHORT:
+            table[key] = _DIGITS[number]
+            return INTEGERS[number]
+        table[key] = new = b"%d" % number
+        return b":%b\r\n" % new
 
     def decr(self, argv: list[bytes]) -> bytes | int | None:
         """DECR of a positive number that never expires."""

@@ -26,11 +26,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from shoal.proto import messages as m
-from shoal.proto.limits import MAX_PEER_OUTBOX_BYTES
+from shoal.proto.limits import CLIENT_READ_BYTES, MAX_PEER_OUTBOX_BYTES
 from shoal.proto.resp_reader import RequestReader
 from shoal.worker.aof import Segment
 from shoal.worker.client import Client
-from shoal.worker.connection import ClientsCron, Connection
+from shoal.worker.connection import LARGE_BYTES, ClientsCron, Connection
 from shoal.worker.dispatch import Dispatcher
 from shoal.worker.peers import LAST, Peer, Uplink
 from shoal.worker.server import Server
@@ -202,7 +202,7 @@ class Loop:
             self.turn(self._timeout_s())
 
     def _timeout_s(self) -> float:
-        if self._dispatcher.resumable:
+        if self._dispatcher.resumable or self._dispatcher.next_turn:
             return 0
         if not self._serving:
             return IDLE_S
@@ -210,7 +210,7 @@ class Loop:
             return 0 if self._early else SPIN_S
         if self._heads:
             return HEAD_WAIT_NS / 1e9
-        now_ms = time.monotonic_ns() // 1_000_000
+        now_ms = self._dispatcher.now_ms  # of the turn that has just ended
         due_ms = self._cron_due_ms
         until_ms = self._server.pause.until_ms
         if until_ms:  # its end is the cron's, see _tick
@@ -231,12 +231,23 @@ class Loop:
         for fd, event in events:
             conn = conns.get(fd)
             if conn is not None:
+                if event == IN:
+                    try:
+                        data = conn.recv(CLIENT_READ_BYTES)
+                    except OSError as error:
+                        conn.receive_failed(error)
+                        continue
+                    if data:
+                        received.append((conn, data))
+                    else:
+                        conn.at_eof()
+                    continue
                 if event & OUT:
                     conn.send_more()
                 if event & ~OUT and not conn.closed:
-                    data = conn.receive()
-                    if data is not None:
-                        received.append((conn, data))
+                    more = conn.receive()
+                    if more is not None:
+                        received.append((conn, more))
             elif fd == self._pipes.fileno():
                 piped = True
             elif fd in self._by_write_fd:
@@ -245,10 +256,9 @@ class Loop:
                 self._take_descriptors()
         if piped:
             self._drain()
-        for conn, data in received:
-            if not conn.closed:
-                conn.accept_input(data)
-        if dispatcher.resumable:
+        if received:
+            dispatcher.run_batch(received)
+        if dispatcher.resumable or dispatcher.next_turn:
             dispatcher.run_resumable()
         if dispatcher.now_ms >= self._cron_due_ms and self._serving:
             self._cron_due_ms = dispatcher.now_ms + self.cron_ms
@@ -393,9 +403,30 @@ class Loop:
         if flushable:
             dispatcher.flushable = []
             for conn in flushable:
-                conn.flush()
-                if conn.waiting and conn.out:
-                    self._heads.setdefault(conn, started_ns)
+                # As `conn.flush()` where nothing is out of the ordinary.
+                if conn.waiting or conn.blocked or conn.big_bytes or conn.outbox_bytes or conn.eof:
+                    conn.flush()
+                    if conn.waiting and conn.out:
+                        self._heads.setdefault(conn, started_ns)
+                    continue
+                conn.in_flush = False
+                conn.base = 0
+                out = conn.out
+                if not out:
+                    continue
+                reply: Any = out[0] if len(out) == 1 else b"".join(out)  # type: ignore[arg-type]
+                out.clear()
+                if len(reply) >= LARGE_BYTES:
+                    conn.send_replies([reply])
+                    continue
+                conn.client.output_bytes += len(reply)
+                try:
+                    sent = conn.send(reply)
+                except OSError as error:
+                    conn.send_failed(reply, error)
+                    continue
+                if sent != len(reply):
+                    conn.keep_unsent(reply, sent)
         if self._heads:
             self._flush_heads(started_ns)
 

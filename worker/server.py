@@ -120,6 +120,7 @@ class Server:
         weaker.
         """
         pause = self.pause
+        self.store.expire_paused = until_ms != 0
         if until_ms == 0:
             pause.until_ms, pause.writes_only = 0, False
         else:

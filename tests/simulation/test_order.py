@@ -11,20 +11,20 @@ see a payload that is missing.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from random import Random
 from typing import Final
 
 import pytest
 from shoal.worker import loop as loop_module
-from shoal.worker.connection import Connection
 from shoal.worker.loop import Loop
 from support import turns
 from support.seeds import blocks, repeat
-from support.turns import Page, Script, World, key_of
+from support.turns import Page, Pipeline, Replies, Script, World, key_of
 
 ROUNDS: Final = 12
-LOOKS: Final = 60
-MUTANT_SEEDS: Final = range(1500)
+LOOKS: Final = 200
+MUTANT_SEEDS: Final = range(1000)  # a missing rule shows within these, most much earlier
 
 
 class MissedError(AssertionError):
@@ -34,33 +34,46 @@ class MissedError(AssertionError):
 def writer(keys: list[bytes]) -> Script:
     """Write round after round to the keys, in their order, each round in one pipeline."""
     for number in range(1, ROUNDS + 1):
-        replies = yield [[b"SET", key, b"%d" % number] for key in keys]
+        replies = yield 0, [[b"SET", key, b"%d" % number] for key in keys]
         assert replies == [b"OK"] * len(keys)
 
 
-def reader(keys: list[bytes]) -> Script:
-    """Look at the keys from the last to the first: none may be behind one written after it."""
+def reader(keys: list[bytes], random: Random) -> Script:
+    """Wait for news in the last key, then look at those before it: none may be behind."""
+    seen = 0
     for _ in range(LOOKS):
-        newest = 0
-        for key in reversed(keys):
-            (value,) = yield [[b"GET", key]]
-            number = int(value or 0)
+        newest = yield from look(keys[-1], 0 if random.random() < 0.1 else 1)
+        if newest == seen:
+            continue
+        seen = newest
+        for key in reversed(keys[:-1]):
+            number = yield from look(key, random.randrange(2))
             if number < newest:
                 raise MissedError(f"{key!r} is at {number}, a later write of {newest} was seen")
             newest = number
-        if newest == ROUNDS:
+        if seen == ROUNDS:
             return
 
 
-def relay(seen: bytes, tell: bytes) -> Script:
+def noise(keys: list[bytes], random: Random) -> Script:
+    """Keep the pipes busy."""
+    while True:
+        yield random.randrange(2), [[b"GET", random.choice(keys)]]
+
+
+def look(key: bytes, connection: int) -> Generator[tuple[int, Pipeline], Replies, int]:
+    (value,) = yield connection, [[b"GET", key]]
+    return int(value or 0)
+
+
+def relay(seen: bytes, told: bytes, random: Random) -> Script:
     """Write what was seen in one key into another."""
     last = 0
     for _ in range(LOOKS):
-        (value,) = yield [[b"GET", seen]]
-        number = int(value or 0)
+        number = yield from look(seen, random.randrange(2))
         if number > last:
             last = number
-            yield [[b"SET", tell, b"%d" % number]]
+            yield random.randrange(2), [[b"SET", told, b"%d" % number]]
         if last == ROUNDS:
             return
 
@@ -68,20 +81,26 @@ def relay(seen: bytes, tell: bytes) -> Script:
 def litmus(seed: int) -> None:
     """Run a seed. Raises: MissedError."""
     random = Random(seed)
-    workers = random.choice((2, 3, 4))
-    world = World(seed, workers)
+    workers = random.choice((2, 3, 3, 4))
+    # Over a full pipe only what the home does not do itself is in order: docs/partitions.md.
+    small_pipes = workers > 2 and random.random() < 0.3
+    world = World(seed, workers, small_pipes=small_pipes)
+
     for number in range(random.choice((1, 2))):
-        count = random.choice((2, 2, 3))
-        owners = [random.randrange(workers) for _ in range(count)]
-        keys = [key_of(owner, workers, f"{number}:{place}:") for place, owner in enumerate(owners)]
-        world.connect(random.randrange(workers), writer(keys))
-        world.connect(random.randrange(workers), reader(keys))
-        if random.random() < 0.5:
-            world.connect(random.randrange(workers), reader(keys))
-        else:
+        owners = random.sample(range(workers), k=random.randint(2, workers - small_pipes))
+        strangers = [worker for worker in range(workers) if worker not in owners]
+        home = random.choice(strangers if small_pipes else (owners[-1], *range(workers)))
+        keys = [key_of(owner, workers, f"{number}:{at}:") for at, owner in enumerate(owners)]
+        world.connect(writer(keys), home)
+        for _ in range(random.choice((1, 2))):
+            other = random.choice((home, owners[-1], *range(workers)))
+            world.connect(reader(keys, random), owners[0], other)
+        if random.random() < 0.3:
             told = key_of(random.randrange(workers), workers, f"{number}:told:")
-            world.connect(random.randrange(workers), relay(keys[-1], told))
-            world.connect(random.randrange(workers), reader([*keys[:-1], told]))
+            homes = random.choices(range(workers), k=4)
+            world.connect(relay(keys[-1], told, random), *homes[:2])
+            world.connect(reader([*keys[:-1], told], random), *homes[2:])
+        world.connect(noise(keys, random), other, random.randrange(workers), endless=True)
     world.run()
 
 
@@ -95,30 +114,32 @@ def test_who_sees_the_entry_finds_the_payload(seeds: range) -> None:
 # -- one rule taken away at a time ----------------------------------------------------------------
 
 
-class ReceivesLate(Connection):
+class DrainsFirst(Loop):
     """Rule 1, first half: clients are received from after the pipes were drained."""
 
-    __slots__ = ()
+    _drained = False
 
-    def receive(self) -> bytes | None:
-        return b""  # there is something; accept_input is called behind the drain
+    def turn(self, timeout_s: float) -> None:
+        self._poller.poll(timeout_s)
+        super()._drain()
+        self._drained = True
+        super().turn(0)
+        self._drained = False
 
-    def accept_input(self, data: bytes) -> None:
-        received = super().receive()
-        if received is not None:
-            super().accept_input(received)
+    def _drain(self) -> None:
+        if not self._drained:
+            super()._drain()
 
 
-class RunsAtOnce(Connection):
+class ClientsFirst(Loop):
     """Rule 1, second half: clients' commands run before the peers' requests."""
 
-    __slots__ = ()
+    def _drain(self) -> None:
+        pass  # as if nothing had come yet
 
-    def receive(self) -> bytes | None:
-        received = super().receive()
-        if received is not None:
-            self.accept_input(received)
-        return None
+    def _end_turn(self, started_ns: int) -> None:
+        super()._drain()
+        super()._end_turn(started_ns)
 
 
 def as_they_came(_: object) -> int:
@@ -153,13 +174,13 @@ class Announced(Page):
     """Rule 4: frames are run before their sender has said that all of them are in the pipes."""
 
     def __getitem__(self, at: int) -> int:
-        return max(super().__getitem__(at), 1 << 62)
+        return super().__getitem__(at) + (1 << 62 if self.world.running else 0)
 
 
 # The rule that is missing -> where it is, and what stands there instead.
 MUTANTS: Final[dict[str, tuple[object, str, object]]] = {
-    "1: receive, then drain": (loop_module, "Connection", ReceivesLate),
-    "1: peers' requests, then clients' commands": (loop_module, "Connection", RunsAtOnce),
+    "1: receive, then drain": (turns, "Loop", DrainsFirst),
+    "1: peers' requests, then clients' commands": (turns, "Loop", ClientsFirst),
     "2: in the order of the stamps": (loop_module, "_stamp_and_sender", as_they_came),
     "2: what came later waits for the next turn": (turns, "Loop", LeavesNothing),
     "3: frames, then replies": (turns, "Loop", RepliesFirst),

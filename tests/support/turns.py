@@ -5,10 +5,11 @@ calls (epoll, pipes, sockets, clocks, the page of counters), and in front of eac
 let another worker, or a client, go first, and for as long as it likes. Each worker runs on a thread
 of its own, but only the one that holds the baton moves, so a seed decides everything.
 
-Pipes take few bytes in some runs, so that frames wait in outboxes; the clock moves at every look.
+The clock moves at every look.
 
-Clients know nothing of workers: a client is a generator that yields pipelines (lists of commands)
-and is sent their replies.
+A client is a generator that yields pipelines (the number of one of its connections, and commands)
+and is sent their replies. Several connections of one client stand for whatever lets one client know
+what another has seen.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ load_all()
 
 Pipeline = list[list[bytes]]
 Replies = list[Any]
-Script = Generator[Pipeline, Replies, None]
+Script = Generator[tuple[int, Pipeline], Replies, None]
 
 MAX_CHOICES: Final = 200_000  # of the scheduler in one run, which takes some thousand
+CALLS: Final = ("poll", "read", "write", "recv", "send", "clock", "page")
 SHORT_S: Final = 0.002  # who polls for less is looking again for something that is due
 
 
@@ -58,46 +60,54 @@ class Pipe:
         self.data = bytearray()
 
 
-class Socket:
-    """A client's connection as its home has it, and the client at the other end."""
+class Actor:
+    """A client: its script, its connections, and what it waits for."""
 
-    def __init__(self, world: World, fd: int, home: int, script: Script) -> None:
-        self.world = world
-        self.fd = fd
-        self.home = home
-        self.received = bytearray()  # by the worker, not read yet
+    def __init__(self, script: Script, endless: bool) -> None:
+        self.endless = endless
+        self.sockets: list[Socket] = []
         self.done = False
         self._script = script
-        self._parser = hiredis.Reader()
+        self._waits_on: Socket | None = None
         self._wanted = 0
-        self._replies: Replies = []
-        self._begun = False
-
-    # What the client does.
 
     @property
     def can_act(self) -> bool:
-        return not self.done and len(self._replies) >= self._wanted
+        on = self._waits_on
+        return not self.done and (on is None or len(on.replies) >= self._wanted)
 
     def act(self) -> None:
         """Take the replies and send the next pipeline."""
-        replies, self._replies = self._replies, []
+        on = self._waits_on
         try:
-            commands = self._script.send(replies) if self._begun else next(self._script)
+            if on is None:
+                at, commands = next(self._script)
+            else:
+                replies, on.replies = on.replies, []
+                at, commands = self._script.send(replies)
         except StopIteration:
             self.done = True
             return
-        self._begun = True
+        self._waits_on = on = self.sockets[at]
         self._wanted = len(commands)
-        self.received += b"".join(hiredis.pack_command(tuple(argv)) for argv in commands)
+        on.received += b"".join(hiredis.pack_command(tuple(argv)) for argv in commands)
 
-    # What the worker calls.
+
+class Socket:
+    """A connection as its home has it."""
+
+    def __init__(self, world: World, fd: int) -> None:
+        self.world = world
+        self.fd = fd
+        self.received = bytearray()  # by the worker's end, not read yet
+        self.replies: Replies = []
+        self._parser = hiredis.Reader()
 
     def fileno(self) -> int:
         return self.fd
 
     def recv(self, size: int) -> bytes:
-        self.world.point()
+        self.world.point("recv")
         data = bytes(self.received[:size])
         if not data:
             raise BlockingIOError
@@ -105,10 +115,10 @@ class Socket:
         return data
 
     def send(self, data: bytes) -> int:
-        self.world.point()
+        self.world.point("send")
         self._parser.feed(bytes(data))
         while (reply := self._parser.gets()) is not False:
-            self._replies.append(reply)
+            self.replies.append(reply)
         return len(data)
 
     def close(self) -> None:
@@ -147,7 +157,7 @@ class Epoll:
         if timeout_s:
             world.wait(self, timeout_s)
         else:
-            world.point()
+            world.point("poll")
         events = self.ready()
         world.random.shuffle(events)
         return events
@@ -161,11 +171,11 @@ class Page:
         self.counters: dict[int, int] = {}
 
     def __getitem__(self, at: int) -> int:
-        self.world.point()
+        self.world.point("page")
         return self.counters.get(at, 0)
 
     def __setitem__(self, at: int, value: int) -> None:
-        self.world.point()
+        self.world.point("page")
         assert value >= self.counters.get(at, 0)
         self.counters[at] = value
 
@@ -176,9 +186,10 @@ class World:
     Args:
         seed: decides everything.
         workers: how many.
+        small_pipes: pipes take few bytes, so that frames wait in outboxes.
     """
 
-    def __init__(self, seed: int, workers: int) -> None:
+    def __init__(self, seed: int, workers: int, *, small_pipes: bool = False) -> None:
         self.random = Random(seed)
         self.workers = workers
         self.now_ns = 1_000_000_000_000
@@ -187,16 +198,18 @@ class World:
         self._last_fd = 2
         self._pipes: dict[int, Pipe] = {}  # by both ends
         self._sockets: dict[int, Socket] = {}
+        self._actors: list[Actor] = []
         self._threads: list[threading.Thread] = []
         self._batons = [threading.Semaphore(0) for _ in range(workers)]
         self._waits: list[tuple[Epoll, float] | None] = [None] * workers
-        self._speeds = [1.0] * workers
-        self._holder = -1  # whose turn it is; -1 before the first
+        self._asleep: set[int] = set()
+        self._drowsy = self.random.choice(CALLS)  # where workers like to fall asleep
+        self._holder = -1  # of the baton; -1 before the first
         self._over = False
         self._ended = threading.Semaphore(0)
         self._page = Page(self)
         self._choices = 0
-        self._small_pipes = self.random.random() < 0.3
+        self._small_pipes = small_pipes
         with self._system():
             self._loops = self._make_workers()
 
@@ -239,7 +252,7 @@ class World:
         server = Server(index, self.workers, Config(), store, facts, index + 1)
         dispatcher = Dispatcher(server, peers, uplink, lambda: self.now_ns)
         dispatcher.participant = Participant(dispatcher.execute_part, store.gate, _nothing)
-        channel = Socket(self, self.new_fd(), index, _silent())
+        channel = Socket(self, self.new_fd())
         loop = Loop(
             server,
             dispatcher,
@@ -254,13 +267,20 @@ class World:
         loop.serve()
         return loop
 
-    def connect(self, home: int, script: Script) -> None:
-        """Let a client run a script on a connection to a worker."""
-        sock = Socket(self, self.new_fd(), home, script)
-        self._sockets[sock.fd] = sock
-        loop = self._loops[home]
-        client = Client(loop._server, sock.fd, b"127.0.0.1:1", b"127.0.0.1:2", sock.fd)
-        loop.add_client(cast(Any, sock), client, RequestReader())
+    def connect(self, script: Script, *homes: int, endless: bool = False) -> None:
+        """Let a client run a script, with a connection to each of the homes.
+
+        The run ends when all scripts have, but for the endless ones.
+        """
+        actor = Actor(script, endless)
+        self._actors.append(actor)
+        for home in homes:
+            sock = Socket(self, self.new_fd())
+            self._sockets[sock.fd] = sock
+            actor.sockets.append(sock)
+            loop = self._loops[home]
+            client = Client(loop._server, sock.fd, b"127.0.0.1:1", b"127.0.0.1:2", sock.fd)
+            loop.add_client(cast(Any, sock), client, RequestReader())
 
     @contextmanager
     def _system(self) -> Iterator[None]:
@@ -279,7 +299,7 @@ class World:
                 thread = threading.Thread(target=self._work, args=(index,), name=f"worker {index}")
                 self._threads.append(thread)
                 thread.start()
-            self._guarded(self._hand_on)
+            self._hand_on()
             self._ended.acquire()
             for index, thread in enumerate(self._threads):
                 self._batons[index].release()
@@ -306,15 +326,21 @@ class World:
 
     # -- the scheduler ----------------------------------------------------------------------------
 
-    def point(self) -> None:
+    @property
+    def running(self) -> bool:
+        """Whether the workers take turns; the world may still be in the making."""
+        return self._holder >= 0
+
+    def point(self, call: str) -> None:
         """Let somebody else go first, or not."""
-        if self._holder < 0:
-            return  # the world is being made
+        if not self.running:
+            return
         if self._over:
             raise _Over
         me = self._holder
-        self._guarded(self._hand_on)
-        if self._holder != me:
+        if self.random.random() < (0.2 if call == self._drowsy else 0.003):
+            self._asleep.add(me)
+        if self._hand_on():
             self._batons[me].acquire()
         if self._over:
             raise _Over
@@ -323,53 +349,59 @@ class World:
         """Be no candidate until the epoll has something, or time has passed."""
         me = self._holder
         self._waits[me] = epoll, timeout_s
-        self.point()
+        self.point("poll")
         self._waits[me] = None
 
-    def _guarded(self, step: Any) -> None:
+    def _hand_on(self) -> bool:
+        """Let clients act, choose the worker that moves next; tell whether it is another one."""
+        me = self._holder
         try:
-            step()
+            chosen = self._choose()
         except BaseException as error:
             self._end(error)
-
-    def _hand_on(self) -> None:
-        """Let clients act, and choose the worker that moves next."""
-        before = self._holder
-        chosen = self._choose()
+            return False
         if chosen < 0:
             self._end(None)
-        elif chosen != before:
-            self._holder = chosen
-            self._batons[chosen].release()
+            return False
+        if chosen == me:
+            return False
+        self._holder = chosen  # from the next line on it may hand on itself
+        self._batons[chosen].release()
+        return True
 
     def _choose(self) -> int:
+        """Return the worker that moves next, -1 when all scripts have ended.
+
+        A worker may fall asleep at any call, and for long: all that others can do is done before.
+        """
         random = self.random
-        if random.random() < 0.02:
-            self._speeds[random.randrange(self.workers)] = random.choice((1.0, 1.0, 0.1, 0.005))
+        if self._asleep and random.random() < 0.003:
+            self._asleep.clear()
         while True:
             self._choices += 1
             if self._choices > MAX_CHOICES:
                 raise AssertionError("the run does not end")
-            clients = [sock for sock in self._sockets.values() if sock.can_act]
-            if clients and random.random() < 0.3:
-                random.choice(clients).act()
-                continue
-            weights = [self._weight(index) for index in range(self.workers)]
-            if any(weights):
-                return random.choices(range(self.workers), weights)[0]
-            if clients:
-                random.choice(clients).act()
-            elif all(sock.done for sock in self._sockets.values()):
+            if all(actor.done or actor.endless for actor in self._actors):
                 return -1
+            clients = [actor for actor in self._actors if actor.can_act]
+            able = [index for index in range(self.workers) if self._able(index)]
+            awake = [index for index in able if index not in self._asleep]
+            if clients and (not awake or random.random() < 0.3):
+                random.choice(clients).act()
+            elif awake:
+                return random.choice(awake)
+            elif able:
+                self._asleep.clear()
             else:  # everybody waits for time to pass
                 self.now_ns += 5_000_000
                 return random.randrange(self.workers)
 
-    def _weight(self, index: int) -> float:
+    def _able(self, index: int) -> bool:
+        """Tell whether a worker would not just wait on."""
         wait = self._waits[index]
         if wait is None or wait[0].ready():
-            return self._speeds[index]
-        return self._speeds[index] * 0.05 if wait[1] < SHORT_S else 0.0
+            return True
+        return wait[1] < SHORT_S and self.random.random() < 0.1
 
     # -- the system calls, under the names of select, time and os ---------------------------------
 
@@ -390,7 +422,7 @@ class World:
         return Epoll(self)
 
     def monotonic_ns(self) -> int:
-        self.point()
+        self.point("clock")
         self.now_ns += self.random.randint(1, 2000)
         return self.now_ns
 
@@ -401,7 +433,7 @@ class World:
         return self.now_ns / 1e9
 
     def read(self, fd: int, size: int) -> bytes:
-        self.point()
+        self.point("read")
         pipe = self._pipes[fd]
         data = bytes(pipe.data[:size])
         if not data:
@@ -410,7 +442,7 @@ class World:
         return data
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
-        self.point()
+        self.point("write")
         pipe = self._pipes[fd]
         taken = min(len(data), pipe.room - len(pipe.data))
         if not taken:
@@ -426,10 +458,6 @@ def key_of(worker: int, workers: int, prefix: str = "k") -> bytes:
     """Return a key that a worker owns."""
     names = (f"{prefix}{number}".encode() for number in range(10_000))
     return next(name for name in names if owner_of(key_slot(name), workers) == worker)
-
-
-def _silent() -> Script:
-    yield []
 
 
 def _nothing(_: int) -> None:

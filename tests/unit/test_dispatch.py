@@ -89,6 +89,9 @@ class Socket:
         self.got += data
         return len(data)
 
+    def recv(self, size: int) -> bytes:
+        raise BlockingIOError
+
     def sendmsg(self, pieces: Sequence[bytes]) -> int:
         return self.send(b"".join(pieces))
 
