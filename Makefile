@@ -4,6 +4,8 @@
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 # Arguments of the server, of pytest, of the load tests: make serve ARGS="--port 7000".
 ARGS ?=
+# Seeds of the simulations, one or first-last: make simulate SEEDS=1000-20000.
+SEEDS ?= 0-999
 # A redis.conf to start with: make serve CONF=my.conf.
 CONF ?=
 
@@ -11,11 +13,12 @@ BIN := .venv/bin
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test bench load lint docs clean
+.PHONY: help serve test simulate bench load lint docs clean
 
 help:
 	@echo 'make serve [ARGS="--port 7000"] [CONF=redis.conf]   run the server, data in ./data'
 	@echo 'make test  [ARGS="tests/unit -k slots"]            run the tests beside a real Redis'
+	@echo 'make simulate SEEDS=1000-20000                     run the simulations on other seeds'
 	@echo 'make bench [ARGS=...]                              measure next to redis-server'
 	@echo 'make load  [ARGS=...]                              load tests with locust'
 	@echo 'make lint                                          ruff and mypy'
@@ -30,6 +33,9 @@ serve: .venv/serve.stamp
 test: .venv/test.stamp
 	@sh tests/support/install_redis_tools.sh
 	$(BIN)/python -m pytest $(ARGS)
+
+simulate: .venv/test.stamp
+	SHOAL_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation -q -k 'histories or payload_of' $(ARGS)
 
 bench: .venv/load.stamp
 	@sh tests/support/install_redis_tools.sh

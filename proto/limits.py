@@ -67,9 +67,6 @@ MAX_COMMAND_BYTES: Final = 1 << 30
 CLIENTS_CRON_MIN: Final = 5
 CLIENTS_CRON_SHARE: Final = 10
 
-# Reads of a client that were parked and are run in one turn; the next ones wait for the next turn.
-PARKED_READS_PER_TURN: Final = 16
-
 # Hops of one client without a reply: as many as a pipeline of small commands in one read, so that
 # memory for the replies of a careless pipeline of large GETs stays bounded.
 MAX_HOPS_IN_FLIGHT: Final = 2048

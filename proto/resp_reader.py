@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import re
 from io import BytesIO
+from itertools import chain
 from typing import ClassVar, Final
 
 import hiredis
@@ -59,10 +60,10 @@ _ARRAY_HEADERS: Final = [b"*%d\r\n" % n for n in range(_SHORT_BYTES)]
 _ARGUMENT_HEADERS: Final = [b"\r\n$%d\r\n" % n for n in range(_SHORT_BYTES)]
 
 # Types of reply, other than `*`, for which hiredis allocates the announced number of elements at
-# once.
-_ALLOCATING: Final = [(ord(t), re.compile(rb"\%c[0-9]{3}" % ord(t)).search) for t in "~>|"]
+# once: ~ > | %
+_large_other: Final = re.compile(rb"[~>|%][0-9]{3}").search
 _large_array: Final = re.compile(rb"\*[0-9]{3}").search
-_announced: Final = re.compile(rb"[*~>|]([0-9]{3,7})").findall
+_announced: Final = re.compile(rb"[*~>|%]([0-9]{3,7})").findall
 
 # What Python adds to the bytes of an argument: its object's header, and the list's pointer to it.
 _ARG_BYTES: Final = 48
@@ -85,8 +86,9 @@ class _Pipeline:
     - Every reply is a non-empty iterable of bytes, by joining it: no integer, null, error or nested
       array.
     - No other type gives bytes or iterables of bytes, by their absence: + = ( % ~ > |. If one of
-      these bytes is in the chunk, which a value may well have, the commands are encoded again and
-      compared. (`*0` has no place here either way: it is no command.)
+      these bytes is in the chunk, which a value may well have, there must be a `$` behind a CRLF
+      for each argument. If that proves nothing, the commands are encoded again and compared. (`*0`
+      has no place here either way: it is no command.)
 
     Before that, the element counts in the chunk must not add up to more than the chunk could
     hold, because hiredis allocates an array when it sees its header.
@@ -117,16 +119,10 @@ class _Pipeline:
         if len(data) > _LARGE_COMMAND_BYTES * stars or len(data) > _PIPELINE_BYTES:
             return None
         # `int in bytes` is memchr; a bytes object on the left would cost ten times as much.
-        doubtful = (
-            43 in data
-            or 61 in data
-            or 40 in data
-            or 37 in data
-            or 126 in data
-            or 62 in data
-            or 124 in data
-        )
-        if (_large_array(data) or doubtful) and self._announces_too_much(data):
+        aggregates = 62 in data or 126 in data or 124 in data or 37 in data
+        doubtful = aggregates or 43 in data or 61 in data or 40 in data
+        large = _large_array(data) or (aggregates and _large_other(data))
+        if large and self._announces_too_much(data):
             return None
         try:
             self._feed(_ARRAY_HEADERS[stars] if stars < _SHORT_BYTES else b"*%d\r\n" % stars)
@@ -140,7 +136,8 @@ class _Pipeline:
             if not isinstance(commands, list):
                 return None
             if doubtful:
-                return commands if all(commands) and _encode(commands) == data else None
+                whole = all(commands) and self._are_bulk_strings(data, commands, aggregates)
+                return commands if whole else None
             return commands if all(map(_join, commands)) else None
         except (hiredis.HiredisError, TypeError):
             # TypeError: not all bytes; or a key of a map that cannot be hashed, from hiredis.
@@ -148,13 +145,28 @@ class _Pipeline:
             return None
 
     @staticmethod
+    def _are_bulk_strings(data: bytes, commands: list[list[bytes]], aggregates: bool) -> bool:
+        """Tell whether the commands are exactly what data says, though other types look alike.
+
+        Args:
+            data: a chunk.
+            commands: what hiredis made of it.
+            aggregates: it has bytes that may begin other aggregates than arrays.
+        Raises: TypeError when something is not a list of bytes.
+        """
+        args = _join(chain.from_iterable(commands))
+        if aggregates or 13 in args or 36 in args or b"$0\r" in data:
+            return _encode(commands) == data
+        # None of the arguments is empty or has a CR or a `$`, so a `$` behind a CRLF can only be a
+        # header: not a value's first byte, nor one of the two that hiredis skips behind a value.
+        return data.count(b"\r\n$") == sum(map(len, commands))
+
+    @staticmethod
     def _announces_too_much(data: bytes) -> bool:
         """Tell whether there are more elements announced than the data could hold, of 6 bytes
         each.
         """
-        if _large_array(data) or any(t in data and search(data) for t, search in _ALLOCATING):
-            return sum(map(int, _announced(data))) * 6 > len(data)
-        return False
+        return sum(map(int, _announced(data))) * 6 > len(data)
 
     def _fill_up(self, stars: int) -> list[list[bytes]] | bool:
         """Complete the array hiredis waits for; return its elements before the fillers."""

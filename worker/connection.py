@@ -5,6 +5,7 @@ What always holds:
   earlier one.
 - The socket is polled for input unless the client has closed its side, or more than
   client-query-buffer-limit of what it sent is parked behind what blocks it (`_update_polling`).
+- What is parked is run one read a turn, as what is received: so nobody else waits longer for it.
 - Of one client is kept: an incomplete command of client-query-buffer-limit and one read; as much
   input that is parked, as it came; MAX_UNSENT_REPLY_BYTES of replies, those of one read and those
   of the hops under way; less if client-output-buffer-limit says so.
@@ -30,7 +31,6 @@ from shoal.proto.limits import (
     MAX_COMMAND_BYTES,
     MAX_SEND_PIECES,
     MAX_UNSENT_REPLY_BYTES,
-    PARKED_READS_PER_TURN,
 )
 from shoal.proto.quoting import quote_arg
 from shoal.proto.resp_reader import RequestReader
@@ -135,7 +135,8 @@ class Connection(Link):
         self.waiting = 0
         self.big_bytes = 0
         self.todo: list[list[bytes]] = []
-        self._parked: deque[bytes] = deque()
+        # Pieces of one read's size: a client may send byte by byte, and an object has a header.
+        self._parked: deque[bytearray] = deque()
         self._parked_bytes = 0
         self.blocked = Block.NOTHING
         self.retry = False
@@ -184,6 +185,12 @@ class Connection(Link):
         """Tell whether something that was received has not been run."""
         return bool(self.todo or self._parked)
 
+    def drop_input(self) -> None:
+        """Forget what was received and not run: the connection is closing."""
+        self.todo.clear()
+        self._parked.clear()
+        self._parked_bytes = 0
+
     def accept_input(self, data: bytes) -> None:
         """Cut received bytes into commands and run them, or park them behind what blocks the
         client.
@@ -194,7 +201,11 @@ class Connection(Link):
         if self.blocked is Block.CLOSING:
             return
         if self.blocked:
-            self._parked.append(data)
+            parked = self._parked
+            if parked and len(parked[-1]) + len(data) <= CLIENT_READ_BYTES:
+                parked[-1] += data
+            else:
+                parked.append(bytearray(data))
             self._parked_bytes += len(data)
             self._update_polling()
         else:
@@ -258,6 +269,7 @@ class Connection(Link):
             self.out.append(b"-ERR %b\r\n" % self.reader.error)
         self.blocked = Block.CLOSING
         self.client.close_after_reply = True
+        self.drop_input()
         self._want_flush()
 
     def todo_drained(self) -> None:
@@ -269,14 +281,13 @@ class Connection(Link):
         elif self.reader.error is not None:
             self.protocol_error()
         parked = self._parked
-        for _ in range(PARKED_READS_PER_TURN):
-            if not parked or self.blocked or self.closed:
-                break
-            data = parked.popleft()
-            self._parked_bytes -= len(data)
-            self._take(data)
         if parked and not self.blocked:
-            self._dispatcher.wait_for_turn(self)
+            data = bytes(parked.popleft())
+            self._parked_bytes -= len(data)
+            self.client.last_ms = self._dispatcher.store.now_ms
+            self._take(data)
+            if parked and not self.blocked:
+                self._dispatcher.wait_for_turn(self)
         self._update_polling()
         if self.eof:
             self._want_flush()
@@ -316,7 +327,8 @@ class Connection(Link):
         ending = self.eof or self.client.close_after_reply
         if (
             ending
-            and not (self.waiting or self._outbox or self._has_input())
+            and not (self.waiting or self._outbox)
+            and (self.blocked is Block.CLOSING or not self._has_input())
             and self.blocked in (Block.NOTHING, Block.CLOSING)
         ):
             self.close("closed after the last reply")
@@ -325,7 +337,7 @@ class Connection(Link):
         """Let the client wait with its next command until its replies, which the dispatcher keeps
         back, have been sent.
         """
-        if self.out and not self.blocked:
+        if self.out and self.blocked in _NO_OBSTACLE:
             self.blocked = Block.OUTPUT
             self.big_bytes = self.big_bytes or 1
 
@@ -368,7 +380,7 @@ class Connection(Link):
 
     def _wait_for_reader(self) -> None:
         """Run nothing more of a client that has too many unsent replies."""
-        if self.outbox_bytes > MAX_UNSENT_REPLY_BYTES and not self.blocked:
+        if self.outbox_bytes > MAX_UNSENT_REPLY_BYTES and self.blocked in _NO_OBSTACLE:
             self.blocked = Block.OUTPUT
 
     def _send_pieces(self, pieces: list[bytes]) -> None:
@@ -507,8 +519,7 @@ class Connection(Link):
         if self.blocked is Block.PAUSED:
             self._dispatcher.forget_paused(self)
         self.blocked = Block.CLOSING  # nothing more of it is run
-        self.todo.clear()
-        self._parked.clear()
+        self.drop_input()
         self.out.clear()
         self._outbox.clear()
         self.outbox_bytes = 0
@@ -531,7 +542,8 @@ class Connection(Link):
         return self.blocked is Block.PAUSED
 
 
-_WAITING_FOR_US: Final = frozenset({Block.REPLY, Block.PAUSED, Block.PEER})
+_WAITING_FOR_US: Final = frozenset({Block.REPLY, Block.PAUSED, Block.PEER, Block.TURN})
+_NO_OBSTACLE: Final = frozenset({Block.NOTHING, Block.TURN})
 
 
 def _pieces(replies: list[bytes]) -> Iterator[bytes]:

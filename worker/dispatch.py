@@ -76,7 +76,8 @@ class Dispatcher:
 
     Attributes:
         flushable: connections with something to send at the turn's end.
-        resumable: connections whose blocked commands may go on; next_turn: those that wait for it.
+        resumable: connections whose blocked commands may go on, in this order; each stands there
+            once, and goes on if nothing else has blocked it meanwhile.
         disk_error: why writes are refused (an encoded error reply), None while the log can be
             written.
         participant: set once by the worker's main; its `busy` is empty while no lock is held here.
@@ -103,8 +104,7 @@ class Dispatcher:
             peers[owner_of(slot, server.workers)] for slot in range(SLOTS)
         ]
         self.flushable: list[Connection] = []
-        self.resumable: list[Connection] = []
-        self.next_turn: list[Connection] = []
+        self.resumable: dict[Connection, None] = {}
         self.disk_error: bytes | None = None
         # Of a hop or a part: the supervisor puts those of all workers into one frame.
         self._max_reply_bytes = min(MAX_HOP_REPLY_BYTES, MAX_FRAME_BYTES // (server.workers + 1))
@@ -215,6 +215,10 @@ class Dispatcher:
             client.commands += len(commands)
             out = conn.out
             hot = conn.hot
+            context = conn.context
+            at = conn.base + len(out)  # of the next reply
+            room = MAX_HOPS_IN_FLIGHT - conn.waiting
+            hops = 0  # not in conn.waiting yet
             rest = iter(commands)
             for argv in rest:
                 fused = hot(argv[0])
@@ -222,23 +226,31 @@ class Dispatcher:
                     reply = fused(argv)
                     if reply.__class__ is bytes:
                         out.append(reply)
+                        at += 1
                         continue
                     if reply is not None:
                         peer = slot_peer[reply]
-                        if peer is not None and peer.open and conn.waiting < MAX_HOPS_IN_FLIGHT:
-                            context = conn.context
+                        if peer is not None and peer.open and hops < room:
+                            requests = peer.requests
                             if peer.context is not context:
-                                peer.requests.append(context)
+                                requests.append(context)
                                 peer.context = context
-                            peer.requests.append(argv)
-                            peer.pending.append((conn, conn.base + len(out), argv, context))
+                            requests.append(argv)
+                            peer.pending.append((conn, at, argv, context))
                             out.append(None)
-                            conn.waiting += 1
+                            at += 1
+                            hops += 1
                             continue
+                conn.waiting += hops
                 if self.execute(conn, argv):
+                    hops = 0
                     ran -= self._keep_for_later(conn, argv, list(rest))
                     break
-                hot = conn.hot
+                hot, context = conn.hot, conn.context
+                at = conn.base + len(out)
+                room = MAX_HOPS_IN_FLIGHT - conn.waiting
+                hops = 0
+            conn.waiting += hops
             if not conn.in_flush:
                 conn.in_flush = True
                 flushable.append(conn)
@@ -252,7 +264,7 @@ class Dispatcher:
     def _keep_for_later(self, conn: Connection, argv: list[bytes], left: list[list[bytes]]) -> int:
         """Put aside what stands behind a command that blocks; return how many were not run."""
         if conn.blocked is Block.CLOSING:
-            conn.todo.clear()
+            conn.drop_input()
             return 0
         if conn.retry:  # this very command has not been run
             left.insert(0, argv)
@@ -340,12 +352,14 @@ class Dispatcher:
 
     def fill(self, conn: Connection, at: int, reply: bytes) -> None:
         """Put a reply that came later in its place."""
-        conn.waiting -= 1
-        if conn.closed:
-            return
-        if at >= 0:
+        if at >= 0 and not conn.closed:
             conn.out[at - conn.base] = reply
-        if not conn.waiting:
+        self._filled(conn, 1)
+
+    def _filled(self, conn: Connection, count: int) -> None:
+        """So many of a client's replies have come: go on when none is missing any more."""
+        conn.waiting -= count
+        if not conn.waiting and not conn.closed:
             if conn.blocked is Block.REPLY:
                 self._unblock(conn)
             if not conn.in_flush:
@@ -360,12 +374,12 @@ class Dispatcher:
     def _unblock(self, conn: Connection) -> None:
         if conn.blocked is not Block.CLOSING and not conn.closed:
             conn.blocked = Block.TURN
-            self.resumable.append(conn)
+            self.resumable[conn] = None
 
     def wait_for_turn(self, conn: Connection) -> None:
         """Let a client go on in the next turn."""
         conn.blocked = Block.TURN
-        self.next_turn.append(conn)
+        self.resumable[conn] = None
 
     def output_drained(self, conn: Connection) -> None:
         """Let a client go on that waited for its replies to be sent."""
@@ -373,20 +387,18 @@ class Dispatcher:
             self._unblock(conn)
 
     def run_resumable(self) -> None:
-        """Run the commands of clients that need not wait any longer."""
-        next_turn, self.next_turn = self.next_turn, []
-        for conn in next_turn:
-            self._unblock(conn)
-        while self.resumable:
-            resumable, self.resumable = self.resumable, []
-            for conn in resumable:
-                if conn.blocked is not Block.TURN:  # closed meanwhile
-                    continue
-                conn.blocked = Block.NOTHING
-                todo, conn.todo = conn.todo, []
-                if todo:
-                    self.run(conn, todo)
-                conn.todo_drained()
+        """Run the commands of clients that need not wait any longer; those that this lets go on
+        have their turn next.
+        """
+        resumable, self.resumable = self.resumable, {}
+        for conn in resumable:
+            if conn.blocked is not Block.TURN:  # closed meanwhile, or its replies must go first
+                continue
+            conn.blocked = Block.NOTHING
+            todo, conn.todo = conn.todo, []
+            if todo:
+                self.run(conn, todo)
+            conn.todo_drained()
 
     # -- routing
     # ------------------------------------------------------------------------------------------
@@ -597,27 +609,28 @@ class Dispatcher:
         self, peer: Peer, replies: list[bytes | int], late: list[tuple[int, bytes]]
     ) -> None:
         """Fill in what a peer answered to our hops."""
-        pending = peer.pending
-        flushable = self.flushable
+        popleft = peer.pending.popleft
         self.server.stats.hops += len(replies)
+        # A pipeline's hops follow each other: what is the same for a client's is done once.
+        conn: Connection | None = None
+        count = base = 0
+        out: list[bytes | None] = []
         for reply in replies:
-            hop = pending.popleft()
+            hop = popleft()
             if isinstance(reply, int):
                 peer.deferred[reply] = hop
                 continue
-            conn = hop[0]
-            conn.waiting -= 1
-            if conn.closed:
-                continue
+            if hop[0] is not conn:
+                if conn is not None:
+                    self._filled(conn, count)
+                conn, count = hop[0], 0
+                out, base = conn.out, conn.base
+            count += 1
             at = hop[1]
-            if at >= 0:
-                conn.out[at - conn.base] = reply
-            if not conn.waiting:
-                if conn.blocked is Block.REPLY:
-                    self._unblock(conn)
-                if not conn.in_flush:
-                    conn.in_flush = True
-                    flushable.append(conn)
+            if at >= 0 and not conn.closed:
+                out[at - base] = reply
+        if conn is not None:
+            self._filled(conn, count)
         for handle, reply in late:
             conn, at, _, _ = peer.deferred.pop(handle)
             self.fill(conn, at, reply)
@@ -790,8 +803,9 @@ class Dispatcher:
             for worker in sorted(replies)
         ]
         self.fill(span.conn, span.at, self._merge(span.command, answers, span.resp))
-        if span.conn.client.close_after_reply:
+        if span.conn.client.close_after_reply:  # CLIENT KILL of itself
             span.conn.blocked = Block.CLOSING
+            span.conn.drop_input()
 
     def on_refuse(self, ref: int, text: bytes) -> None:
         """The coordinator has refused a spanning command; nothing was run."""

@@ -202,7 +202,7 @@ class Loop:
             self.turn(self._timeout_s())
 
     def _timeout_s(self) -> float:
-        if self._dispatcher.resumable or self._dispatcher.next_turn:
+        if self._dispatcher.resumable:
             return 0
         if not self._serving:
             return IDLE_S
@@ -258,7 +258,7 @@ class Loop:
             self._drain()
         if received:
             dispatcher.run_batch(received)
-        if dispatcher.resumable or dispatcher.next_turn:
+        if dispatcher.resumable:
             dispatcher.run_resumable()
         if dispatcher.now_ms >= self._cron_due_ms and self._serving:
             self._cron_due_ms = dispatcher.now_ms + self.cron_ms

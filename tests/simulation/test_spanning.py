@@ -34,7 +34,7 @@ from support.simulation import Simulation, Variant, failure
 MUTANT_SEEDS: Final = range(1000)  # a broken rule shows within these, at the latest
 
 
-@pytest.mark.parametrize("seeds", blocks("0-999"), ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
+@pytest.mark.parametrize("seeds", blocks("0-1999"), ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
 def test_histories_are_strictly_serializable(seeds: range) -> None:
     for seed in seeds:
         with repeat(seed):

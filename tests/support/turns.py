@@ -22,6 +22,7 @@ from typing import Any, Final, cast
 from unittest.mock import patch
 
 import hiredis
+from shoal.proto.aof_format import encode_command
 from shoal.proto.directives import Config
 from shoal.proto.resp_reader import RequestReader
 from shoal.proto.slots import key_slot, owner_of, slot_range
@@ -90,7 +91,7 @@ class Actor:
             return
         self._waits_on = on = self.sockets[at]
         self._wanted = len(commands)
-        on.received += b"".join(hiredis.pack_command(tuple(argv)) for argv in commands)
+        on.received += b"".join(map(encode_command, commands))
 
 
 class Socket:
