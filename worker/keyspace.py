@@ -83,31 +83,47 @@ class Gate:
     def __init__(self, store: Store) -> None:
         """Guard the databases of `store`."""
         self._store = store
-        self._slots: dict[
-            tuple[int, int], list[int]
-        ] = {}  # (db, slot) -> [readers', writers'] count
+        # db -> slot -> how often it is closed to reads, how often to writes
+        self._slots: dict[int, dict[int, list[int]]] = {}
         self._wide: dict[int | None, list[int]] = {}  # db or None for all -> the same
 
     def close(self, db: int | None, key: bytes | None, write_only: bool) -> None:
         """Close one key's slot, a database, or everything, for writes only or for reads too."""
-        self._count(db, key, write_only, 1)
+        if key is None:
+            self._count_wide(db, write_only, 1)
+            return
+        assert db is not None
+        slots = self._slots.get(db)
+        if slots is None:
+            slots = self._slots[db] = {}
+        slot = key_slot(key)
+        counts = slots.get(slot)
+        if counts is None:
+            counts = slots[slot] = [0, 0]
+            self._store.database(db).write[slot] = None
+        counts[1] += 1
+        if not write_only:
+            counts[0] += 1
+            self._store.database(db).read[slot] = None
 
     def open(self, db: int | None, key: bytes | None, write_only: bool) -> None:
         """Undo one `close` with the same arguments."""
-        self._count(db, key, write_only, -1)
-
-    def _count(self, db: int | None, key: bytes | None, write_only: bool, step: int) -> None:
-        if key is not None:
-            assert db is not None
-            slot = key_slot(key)
-            where = (db, slot)
-            counts = self._slots.setdefault(where, [0, 0])
-            counts[0] += 0 if write_only else step
-            counts[1] += step
-            self._refresh(self._store.database(db), slot)
-            if counts == [0, 0]:
-                del self._slots[where]
+        if key is None:
+            self._count_wide(db, write_only, -1)
             return
+        assert db is not None
+        slots = self._slots[db]
+        slot = key_slot(key)
+        counts = slots[slot]
+        counts[1] -= 1
+        if not write_only:
+            counts[0] -= 1
+        if not counts[1]:
+            del slots[slot]
+        if not counts[0]:
+            self._refresh(self._store.database(db), slot)
+
+    def _count_wide(self, db: int | None, write_only: bool, step: int) -> None:
         wide = self._wide.setdefault(db, [0, 0])
         wide[0] += 0 if write_only else step
         wide[1] += step
@@ -124,9 +140,8 @@ class Gate:
         shut: list[Table | None] = [None] * SLOTS
         database.read[:] = shut if reads else database.tables
         database.write[:] = shut if writes else database.tables
-        for db, slot in self._slots:
-            if db == database.index:
-                self._refresh(database, slot)
+        for slot in self._slots.get(database.index, ()):
+            self._refresh(database, slot)
 
     def _wide_counts(self, db: int) -> tuple[int, int]:
         if not self._wide:
@@ -135,11 +150,12 @@ class Gate:
         return one[0] + every[0], one[1] + every[1]
 
     def _refresh(self, database: Database, slot: int) -> None:
-        reads, writes = self._wide_counts(database.index)
-        counts = self._slots.get((database.index, slot), (0, 0))
+        reads, writes = self._wide_counts(database.index) if self._wide else (0, 0)
+        slots = self._slots.get(database.index)
+        counts = slots.get(slot) if slots else None
         table = database.tables[slot]
-        database.read[slot] = None if reads or counts[0] else table
-        database.write[slot] = None if writes or counts[1] else table
+        database.read[slot] = None if reads or (counts and counts[0]) else table
+        database.write[slot] = None if writes or counts else table
 
 
 class Store:
