@@ -221,11 +221,7 @@ class Worker:
             now_ms=time.time_ns() // 1_000_000,
             load_truncated=self._config.aof_load_truncated,
         )
-        for name, offset, size, kept_as in loaded.removed:
-            self._log.warning(
-                f"{name} is truncated at offset {offset}: the {size} bytes behind it were cut off,"
-                f" and kept in {kept_as}"
-            )
+        self._warn_of(loaded.removed)
         self._log.notice(
             f"DB loaded from append only file: {loaded.commands} commands,"
             f" {time.monotonic() - started_ms:.3f} seconds"
@@ -242,19 +238,34 @@ class Worker:
         self._loaded = True
         self._tell((m.LOADED, {"last_stamp_ms": loaded.last_stamp_ms, "base_bytes": 0}))
 
+    def _warn_of(self, removed: Sequence[aof.Removed]) -> None:
+        for name, offset, size, kept_as in removed:
+            self._log.warning(
+                f"{name} is truncated at offset {offset}: the {size} bytes behind it were cut off,"
+                f" and kept in {kept_as}"
+            )
+
     def _resplit(self, sources: Sequence[Any], name: str) -> None:
         """Write a base of our slots.
 
         All of a segment is replayed, not only what has our keys: a RENAME may have moved a key from
         a slot that will be another worker's.
         """
+        parts = [aof.Source(_files(wire), end, frozenset(skip)) for wire, end, skip in sources]
+        for number, source in enumerate(parts):
+            if number % self._workers == self._index:
+                # The old files go when the manifest is switched: what no base will have is kept.
+                now_ms = time.time_ns() // 1_000_000
+                self._warn_of(
+                    aof.cut(self._disk, self._directory, source.files, source.end, now_ms)
+                )
         store = Store(range(SLOTS), self._config.databases, Random(0))
         replayer = Replayer(store)
         ours = slot_range(self._index, self._workers)
         size, last_stamp_ms = aof.resplit(
             self._disk,
             self._directory,
-            [aof.Source(_files(wire), end, frozenset(skip)) for wire, end, skip in sources],
+            parts,
             name,
             apply=replayer.apply,
             owns=_everything,

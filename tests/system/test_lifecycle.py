@@ -385,6 +385,24 @@ def test_a_truncated_tail_is_cut_with_a_warning(cut: int) -> None:
         assert dump(shoal) == data
 
 
+def test_a_truncated_tail_is_kept_when_the_number_of_workers_changes() -> None:
+    with Shoal(workers=1) as shoal:
+        data = fill(shoal)
+        with shoal.client() as client:
+            assert client.call(b"SET", b"last", b"x" * 100) == b"+OK\r\n"
+        shoal.stop()
+        (segment,) = segments(shoal)
+        with segment.open("r+b") as file:
+            file.truncate(segment.read_bytes().index(b"x" * 100) + 50)
+        seen = len(shoal.lines)
+        shoal.workers = 3
+        shoal.start()
+        assert re.search(rf" # {segment.name} .*truncat", "\n".join(shoal.lines[seen:]))
+        assert dump(shoal) == data
+        (kept,) = shoal.directory.glob("appendonlydir/*.quarantine-*")
+        assert b"x" * 50 in kept.read_bytes()
+
+
 def test_a_truncated_tail_is_refused_when_the_configuration_says_so() -> None:
     with Shoal("--aof-load-truncated", "no", workers=1) as shoal:
         fill(shoal)
