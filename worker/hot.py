@@ -33,12 +33,14 @@ from shoal.worker.keyspace import Store
 Fused = Callable[[list[bytes]], bytes | int | None]
 HotTable = dict[bytes, Fused]
 
-# Log pieces: the command with its first header, and headers that also end the argument before them.
-_SET_HEAD: Final = b"*3\r\n$3\r\nSET\r\n"
-_INCR_HEAD: Final = b"*2\r\n$4\r\nINCR\r\n"
-_DECR_HEAD: Final = b"*2\r\n$4\r\nDECR\r\n"
-_DEL_HEAD: Final = b"*2\r\n$3\r\nDEL\r\n"
 _SHORT: Final = 4096
+
+# Log pieces by length: as much as possible of what stands before a key, and before a value.
+_SETS: Final = [b"*3\r\n$3\r\nSET\r\n$%d\r\n" % size for size in range(_SHORT)]
+_VALUES: Final = [b"\r\n$%d\r\n" % size for size in range(_SHORT)]
+_INCRS: Final = [b"*2\r\n$4\r\nINCR\r\n$%d\r\n" % size for size in range(_SHORT)]
+_DECRS: Final = [b"*2\r\n$4\r\nDECR\r\n$%d\r\n" % size for size in range(_SHORT)]
+_DELS: Final = [b"*2\r\n$3\r\nDEL\r\n$%d\r\n" % size for size in range(_SHORT)]
 
 # Small counters share their strings, whose hash is known: no parsing, no formatting, less memory.
 _DIGITS: Final = [b"%d" % number for number in range(_SHORT)]
@@ -258,19 +260,9 @@ class Hot:
                 self._segment.select(self._index)  # type: ignore[union-attr]
             size, length = len(key), len(value)
             if size < _SHORT and length < _SHORT:
-                pieces += (
-                    _SET_HEAD,
-                    BULK_HEADERS[size],
-                    key,
-                    CRLF,
-                    BULK_HEADERS[length],
-                    value,
-                    CRLF,
-                )
+                pieces += (_SETS[size], key, _VALUES[length], value, CRLF)
             else:
-                pieces.append(
-                    b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n" % (_SET_HEAD, size, key, length, value)
-                )
+                self._segment.log(self._index, (b"SET", key, value))  # type: ignore[union-attr]
         return OK
 
     def incr(self, argv: list[bytes]) -> bytes | int | None:
@@ -297,7 +289,7 @@ class Hot:
             return None
         self.incrs += 1
         if self._pieces is not None:
-            self._log(_INCR_HEAD, key)
+            self._log(_INCRS, key)
         if number < _SHORT:
             table[key] = _DIGITS[number]
             return INTEGERS[number]
@@ -320,7 +312,7 @@ class Hot:
         table[key] = new
         self.decrs += 1
         if self._pieces is not None:
-            self._log(_DECR_HEAD, key)
+            self._log(_DECRS, key)
         return b":%b\r\n" % new
 
     def mset(self, argv: list[bytes]) -> bytes | int | None:
@@ -375,12 +367,16 @@ class Hot:
         self._db.size -= 1
         self.dels += 1
         if self._pieces is not None:
-            self._log(_DEL_HEAD, key)
+            self._log(_DELS, key)
         return ONE
 
-    def _log(self, head: bytes, key: bytes) -> None:
+    def _log(self, heads: list[bytes], key: bytes) -> None:
         segment = self._segment
         assert segment is not None
         if segment.db != self._index:
             segment.select(self._index)
-        segment.pieces += (head, b"$%d\r\n" % len(key), key, CRLF)
+        size = len(key)
+        if size < _SHORT:
+            segment.pieces += (heads[size], key, CRLF)
+        else:
+            segment.pieces += (heads[0][:-4], b"$%d\r\n" % size, key, CRLF)
