@@ -96,7 +96,7 @@ def fork_worker(
         # to their pages.
         gc.disable()
         gc.freeze()
-        code = run_worker(index, mesh, theirs, their_channel, **facts)  # type: ignore[arg-type]
+        code = run_worker(index, mesh, theirs, their_channel, **facts)
     except BaseException:
         traceback.print_exc()
     finally:

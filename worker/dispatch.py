@@ -78,6 +78,7 @@ class Dispatcher:
         flushable: connections with something to send at the turn's end.
         resumable: connections whose blocked commands may go on, in this order; each stands there
             once, and goes on if nothing else has blocked it meanwhile.
+        logged_parts: tickets of the parts logged in this turn.
         disk_error: why writes are refused (an encoded error reply), None while the log can be
             written.
         participant: set once by the worker's main; its `busy` is empty while no lock is held here.
@@ -105,6 +106,7 @@ class Dispatcher:
         ]
         self.flushable: list[Connection] = []
         self.resumable: dict[Connection, None] = {}
+        self.logged_parts: set[int] = set()
         self.disk_error: bytes | None = None
         # Of a hop or a part: the supervisor puts those of all workers into one frame.
         self._max_reply_bytes = min(MAX_HOP_REPLY_BYTES, MAX_FRAME_BYTES // (server.workers + 1))
@@ -761,6 +763,7 @@ class Dispatcher:
             elif store.dirty:
                 effects = [tuple(argv)]
             self.segment.log_ticket(ticket, participants, reply, db, effects)
+            self.logged_parts.add(ticket)
         return reply
 
     def _part_reply(

@@ -5,9 +5,9 @@ the clients' commands. At its end it writes the log, sends one frame to each pee
 supervisor, and last the replies: so a reply leaves only after its effect is in the log, and
 everything between processes is batched.
 
-The order between partitions. A client's pipeline may run on several workers, yet whoever sees a
+The order between partitions. A client's pipeline may run on several workers, yet who has heard of a
 later effect of it also finds the earlier ones. Four rules give that (docs/partitions.md has the
-argument):
+argument, and the limits):
 1. clients are received from before the pipes are drained, and peers' requests run before clients'
    commands;
 2. frames run in the order of the time their senders stamped on them, and a frame stamped after the
@@ -26,7 +26,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from shoal.proto import messages as m
-from shoal.proto.limits import CLIENT_READ_BYTES, MAX_PEER_OUTBOX_BYTES
+from shoal.proto.limits import CLIENT_READ_BYTES, EXPIRE_REST_MS, MAX_PEER_OUTBOX_BYTES
 from shoal.proto.resp_reader import RequestReader
 from shoal.worker.aof import Segment
 from shoal.worker.client import Client
@@ -295,7 +295,7 @@ class Loop:
                 self.release_held()
             self._look_at_disk(segment)
         if self.cron(self._dispatcher.now_ms):
-            self._cron_due_ms = self._dispatcher.now_ms + 1
+            self._cron_due_ms = self._dispatcher.now_ms + EXPIRE_REST_MS
         if self._dispatcher.resumable:
             self._dispatcher.run_resumable()
 
@@ -391,13 +391,15 @@ class Loop:
         dispatcher = self._dispatcher
         segment = self._segment
         if segment is not None and (segment.pieces or self._holding):
-            # While holding also in a turn without changes: its replies may tell of held ones.
             if segment.flush(self._stamp_ms(started_ns)):
                 if self._holding:
                     self.release_held()
+            elif self._holding:
+                self._hold_parts()
             else:
                 self._hold()
             self._look_at_disk(segment)
+        dispatcher.logged_parts.clear()
         self._send_frames()
         flushable = dispatcher.flushable
         if flushable:
@@ -490,11 +492,14 @@ class Loop:
     # -----------------------------------------------
 
     def _hold(self) -> None:
-        """Keep back every acknowledgement of this turn until the log is durable."""
+        """Keep back every reply of this turn, in which the log failed, until it is durable.
+
+        In the turns after this one no command writes, and reads go on: they may tell of what is not
+        durable yet, which is the lesser evil.
+        """
         self._holding = True
         dispatcher = self._dispatcher
-        self._held += dispatcher.flushable  # in_flush stays set: nobody else sends their replies
-        dispatcher.flushable = []
+        self._held, dispatcher.flushable = dispatcher.flushable, []  # in_flush stays set
         for conn in self._held:
             conn.hold()
         for peer in self._others:
@@ -507,9 +512,15 @@ class Loop:
             for handle, reply in peer.late:
                 self._held_late.append((peer, handle, reply))
             peer.late = []
-        uplink = self._uplink
-        self._held_messages += [msg for msg in uplink.messages if msg[0] == m.DONE]
-        uplink.messages = [msg for msg in uplink.messages if msg[0] != m.DONE]
+        self._hold_parts()
+
+    def _hold_parts(self) -> None:
+        """Keep back what tells the coordinator of parts that this turn logged."""
+        logged = self._dispatcher.logged_parts
+        messages, self._uplink.messages = self._uplink.messages, []
+        for message in messages:
+            held = message[0] == m.DONE and message[1] in logged
+            (self._held_messages if held else self._uplink.messages).append(message)
 
     def release_held(self) -> None:
         """The log is durable again: let go what `_hold` kept back, in order."""

@@ -42,41 +42,17 @@ from shoal.worker.server import Facts, Server
 Ends = tuple[int, int]
 
 FIGURES_EVERY_MS: Final = 1000
+CLIENTS_EVERY_MS: Final = 100  # ClientsCron reckons with that
 
 # At import, which is before the fork: the workers share these pages.
 load_all()
 
 
 def run(
-    index: int,
-    mesh: dict[int, Ends],
-    uplink_ends: Ends,
-    channel: socket.socket,
-    *,
-    workers: int,
-    config: Config,
-    log: Log,
-    page: memoryview,
-    generations: dict[int, int],
-    facts: dict[str, Any],
+    index: int, mesh: dict[int, Ends], uplink: Ends, channel: socket.socket, **given: Any
 ) -> int:
-    """Be worker `index` until the supervisor ends it; return the exit code.
-
-    Args:
-        index: our number.
-        mesh: our ends of the pipes to each peer that lives, by its number.
-        uplink_ends: our ends of the pipes to the supervisor.
-        channel: our end of the socketpair to the supervisor.
-        workers: how many there are.
-        config: a copy, changed by CONFIG messages.
-        log: the supervisor's, for a line in our name.
-        page: the shared page of counters, of 64 bits each.
-        generations: of each peer in `mesh`.
-        facts: fields of `Facts`.
-    """
-    worker = Worker(
-        index, mesh, uplink_ends, channel, workers, config, log, page, generations, Facts(**facts)
-    )
+    """Be worker `index` until the supervisor ends it; return the exit code. Args: as Worker's."""
+    worker = Worker(index, mesh, uplink, channel, **given)
     try:
         worker.load()
         worker.serve()
@@ -92,16 +68,30 @@ class Worker:
         self,
         index: int,
         mesh: dict[int, Ends],
-        uplink_ends: Ends,
+        uplink: Ends,
         channel: socket.socket,
+        *,
         workers: int,
         config: Config,
         log: Log,
         page: memoryview,
         generations: dict[int, int],
-        facts: Facts,
+        facts: dict[str, Any],
     ) -> None:
-        """Have everything but the keys and the log."""
+        """Have everything but the keys and the log.
+
+        Args:
+            index: our number.
+            mesh: our ends of the pipes to each peer that lives, by its number.
+            uplink: our ends of the pipes to the supervisor.
+            channel: our end of the socketpair to the supervisor.
+            workers: how many there are.
+            config: a copy, changed by CONFIG messages.
+            log: the supervisor's, for a line in our name.
+            page: the shared page of counters, of 64 bits each.
+            generations: of each peer in `mesh`.
+            facts: fields of `Facts`.
+        """
         self._index = index
         self._workers = workers
         self._config = config
@@ -110,7 +100,7 @@ class Worker:
         self._page = page
         self._disk = aof.Disk()
         self._directory = config.in_dir(config.appenddirname)
-        self._uplink = Uplink(*uplink_ends)
+        self._uplink = Uplink(*uplink)
         self._peers: list[Peer | None] = [None] * workers
         self._generations = generations
         for number in range(workers):
@@ -121,7 +111,7 @@ class Worker:
         self._awaited: dict[int, int] = {}  # peers that are up in a generation whose pipes are due
         random = Random(int.from_bytes(os.urandom(16), "big"))
         self._store = Store(slot_range(index, workers), config.databases, random)
-        self._server = Server(index, workers, config, self._store, facts, os.getpid())
+        self._server = Server(index, workers, config, self._store, Facts(**facts), os.getpid())
         self._process = psutil.Process()
         self._clock: StampClock | None = None
         self._backlog: list[m.Message] = []  # messages that came behind LOAD
@@ -133,6 +123,7 @@ class Worker:
         self._participant: Participant
         self._expire = ExpireCycle(self._store, time.monotonic_ns)
         self._next_figures_ms = 0
+        self._next_clients_ms = 0
         self._next_expire_ms = 0
         self._apply_config({})
 
@@ -444,11 +435,13 @@ class Worker:
 
     def _cron(self, now_ms: int) -> bool:
         """Do what has become due; True when the expire cycle wants to go on soon."""
-        again = False
-        if now_ms >= self._next_expire_ms:
+        again = now_ms < self._next_expire_ms  # it rests, and has more to do
+        if not again:
             again = self._expire.run(EXPIRE_BUDGET_US)
             self._next_expire_ms = now_ms + EXPIRE_REST_MS if again else 0
-        self._loop.close_idle()
+        if now_ms >= self._next_clients_ms:
+            self._next_clients_ms = now_ms + CLIENTS_EVERY_MS
+            self._loop.close_idle()
         self._server.sampler.sample(self._server, now_ms)
         if now_ms >= self._next_figures_ms:
             self._next_figures_ms = now_ms + FIGURES_EVERY_MS

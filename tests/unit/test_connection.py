@@ -18,7 +18,6 @@ from shoal.proto.directives import Config
 from shoal.proto.limits import (
     CLIENT_READ_BYTES,
     CLIENTS_CRON_MIN,
-    MAX_PARKED_INPUT_BYTES,
     MAX_UNSENT_REPLY_BYTES,
 )
 from shoal.proto.resp_reader import RequestReader
@@ -46,6 +45,7 @@ class Runner:
         self.flushable: list[Connection] = []
         self.commands: list[list[bytes]] = []
         self.drained = 0
+        self.turns = 0  # that a client asked for, to go on
         self.paused: list[Connection] = []
         self.on_command: Callable[[Connection, list[bytes]], None] = lambda conn, argv: None
 
@@ -61,6 +61,10 @@ class Runner:
             self.on_command(conn, argv)
         if not conn.closed:
             conn.todo = rest
+
+    def wait_for_turn(self, conn: Connection) -> None:
+        self.turns += 1
+        conn.blocked = Block.TURN
 
     def output_drained(self, conn: Connection) -> None:
         self.drained += 1
@@ -126,6 +130,12 @@ class Ends:
         flushable, self.runner.flushable = self.runner.flushable, []
         for conn in flushable:
             conn.flush()
+
+    def go_on(self) -> None:
+        """Do what the turn does with a client that need not wait any longer."""
+        self.conn.blocked = Block.NOTHING
+        self.runner.run(self.conn, [])
+        self.conn.todo_drained()
 
     def reply(self, *replies: bytes | None) -> None:
         """Queue replies (None for one that has not come) and flush."""
@@ -207,14 +217,41 @@ def test_head_is_sent_before_what_has_not_come(ends: Ends) -> None:
     assert ends.read() == b"+2\r\n+3\r\n"
 
 
-def test_who_does_not_read_is_not_read_until_he_reads(ends: Ends) -> None:
+@pytest.mark.parametrize("counted", [True, False], ids=["while they are made", "when sent"])
+def test_who_does_not_read_is_read_on_but_nothing_is_run(ends: Ends, counted: bool) -> None:
     size = 4 * MAX_UNSENT_REPLY_BYTES
-    ends.conn.blocked, ends.conn.big_bytes = Block.OUTPUT, size
+    if counted:
+        ends.conn.blocked, ends.conn.big_bytes = Block.OUTPUT, size
     ends.reply(b"x" * size)
-    assert ends.events == OUT
-    assert ends.runner.drained == 0
+    assert (ends.events, ends.conn.blocked, ends.runner.drained) == (IN | OUT, Block.OUTPUT, 0)
+    ends.pump(PING * 3)
+    assert (ends.runner.commands, ends.conn.query_bytes()) == ([], 3 * len(PING))
     assert len(ends.read()) == size
     assert (ends.events, ends.runner.drained, ends.conn.blocked) == (IN, 1, Block.NOTHING)
+    ends.go_on()
+    assert (len(ends.runner.commands), ends.conn.query_bytes()) == (3, 0)
+
+
+def test_who_has_a_turn_to_come_waits_all_the_same_for_his_replies_to_go(ends: Ends) -> None:
+    ends.runner.wait_for_turn(ends.conn)
+    ends.reply(b"x" * 4 * MB)
+    assert ends.conn.blocked is Block.OUTPUT
+
+
+def test_who_has_a_turn_to_come_is_held_all_the_same(ends: Ends) -> None:
+    ends.conn.out.append(b"+OK\r\n")
+    ends.runner.wait_for_turn(ends.conn)
+    ends.conn.hold()
+    assert ends.conn.blocked is Block.OUTPUT
+
+
+@pytest.mark.parametrize("why", [Block.REPLY, Block.PAUSED, Block.PEER])
+def test_unsent_replies_do_not_replace_another_reason_to_wait(ends: Ends, why: Block) -> None:
+    ends.conn.blocked = why
+    ends.reply(b"x" * 4 * MB)
+    ends.conn.out.append(b"+OK\r\n")
+    ends.conn.hold()
+    assert ends.conn.blocked is why
 
 
 def test_a_held_client_waits_until_its_replies_are_sent(ends: Ends) -> None:
@@ -328,34 +365,115 @@ def test_query_buffer_limit(ends: Ends, data: bytes, runs: bool) -> None:
 PING = b"*1\r\n$4\r\nPING\r\n"
 
 
-@pytest.mark.parametrize("why", [Block.REPLY, Block.PAUSED, Block.PEER, Block.OUTPUT])
-def test_parked_input_is_bounded(ends: Ends, why: Block) -> None:
+def numbered(numbers: range) -> bytes:
+    """Return a pipeline of commands that are all different and of one size."""
+    return b"".join([b"*1\r\n$9\r\n%09d\r\n" % number for number in numbers])
+
+
+def block_for(why: Block) -> Callable[[Connection, list[bytes]], None]:
     def block(conn: Connection, _: list[bytes]) -> None:
         conn.blocked = why
 
-    ends.runner.on_command = block
-    ends.pump(PING * (2 * MAX_PARKED_INPUT_BYTES // len(PING)))
+    return block
+
+
+BLOCKS = [Block.REPLY, Block.PAUSED, Block.PEER, Block.OUTPUT, Block.TURN]
+
+
+@pytest.mark.parametrize("why", BLOCKS, ids=lambda why: why.name)
+def test_parked_input_is_bounded_and_runs_in_order(ends: Ends, why: Block) -> None:
+    ends.runner.config.set_at_start(b"client-query-buffer-limit", [b"1mb"])
+    ends.runner.on_command = block_for(why)
+    ends.pump(numbered(range(3 * MB // 19)))
     assert ends.events == 0
     assert len(ends.runner.commands) == 1
-    parked = len(PING) * len(ends.conn.todo)
-    assert MAX_PARKED_INPUT_BYTES < parked <= MAX_PARKED_INPUT_BYTES + 2 * CLIENT_READ_BYTES
+    parked = ends.conn.query_bytes()
+    assert MB < parked <= MB + CLIENT_READ_BYTES + len(numbered(range(1)))
 
     ends.runner.on_command = lambda conn, argv: None
-    ends.conn.blocked = Block.NOTHING
-    ends.runner.run(ends.conn, [])
-    ends.conn.todo_drained()
-    assert ends.events == IN
-    assert not ends.conn.todo
+    ends.go_on()
+    while ends.conn.blocked:
+        ends.go_on()
+    assert (ends.events, ends.conn.query_bytes()) == (IN, ends.conn.reader.pending_bytes)
+    numbers = [int(argv[0]) for argv in ends.runner.commands]
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) * 19 > parked
+
+
+def test_parked_input_is_run_a_read_at_a_time(ends: Ends) -> None:
+    """As what is received: in between it is everybody else's turn."""
+    ends.conn.blocked = Block.REPLY
+    count = 40 * CLIENT_READ_BYTES // 19
+    ends.pump(numbered(range(count)))
+    ends.runner.store.now_ms += 5000
+    last = 0
+    while len(ends.runner.commands) < count:
+        ends.go_on()
+        assert 0 < len(ends.runner.commands) - last <= CLIENT_READ_BYTES // 19 + 1
+        last = len(ends.runner.commands)
+    assert ends.runner.turns >= 39
+    assert ends.client.last_ms == ends.runner.store.now_ms  # it is not idle
+    assert not ends.conn.blocked
+
+
+def test_input_byte_by_byte_is_parked_in_large_pieces(ends: Ends) -> None:
+    ends.conn.blocked = Block.REPLY
+    data = numbered(range(2 * CLIENT_READ_BYTES // 19))
+    for at in range(len(data)):
+        ends.conn.accept_input(data[at : at + 1])
+    assert ends.conn.query_bytes() == len(data)
+    ends.go_on()
+    ends.go_on()
+    assert len(ends.runner.commands) == len(data) // 19
+
+
+def test_what_blocks_again_keeps_the_rest_parked(ends: Ends) -> None:
+    ends.conn.blocked = Block.REPLY
+    ends.pump(numbered(range(5)))
+    ends.runner.on_command = block_for(Block.REPLY)
+    for count in range(1, 6):
+        ends.pump(numbered(range(count + 4, count + 5)))
+        ends.go_on()
+        assert [int(argv[0]) for argv in ends.runner.commands] == list(range(count))
 
 
 def test_a_large_command_behind_a_blocked_one_is_parked_input(ends: Ends) -> None:
+    ends.runner.config.set_at_start(b"client-query-buffer-limit", [b"2mb"])
     ends.conn.blocked = Block.REPLY
     ends.pump(bulk_set(8 * MB))
     assert ends.events == 0
-    assert ends.conn.query_bytes() <= MAX_PARKED_INPUT_BYTES + CLIENT_READ_BYTES + KB
+    assert ends.conn.query_bytes() <= 2 * MB + CLIENT_READ_BYTES
+
+
+def test_a_large_command_may_be_parked_and_received_in_parts(ends: Ends) -> None:
+    ends.conn.blocked = Block.REPLY
+    data = bulk_set(3 * MB)
+    ends.pump(data[: 2 * MB])
+    ends.go_on()
+    while ends.conn.blocked:
+        ends.go_on()
+    ends.pump(data[2 * MB :])
+    assert [len(arg) for argv in ends.runner.commands for arg in argv] == [3, 1, 3 * MB]
+
+
+def test_a_parked_command_over_the_limit_closes(ends: Ends) -> None:
+    ends.runner.config.set_at_start(b"client-query-buffer-limit", [b"1mb"])
+    ends.conn.blocked = Block.REPLY
+    ends.pump(PING + bulk_set(3 * MB))
+    ends.go_on()
+    for _ in range(100):
+        if ends.conn.closed:
+            break
+        if ends.conn.blocked:
+            ends.go_on()
+        else:
+            ends.pump(b"x" * CLIENT_READ_BYTES)
+    assert (ends.conn.closed, ends.runner.server.stats.query_limit_disconnections) == (True, 1)
+    assert ends.runner.commands == [[b"PING"]]
 
 
 def test_parked_input_keeps_the_socket_unread_when_output_has_gone(ends: Ends) -> None:
+    ends.runner.config.set_at_start(b"client-query-buffer-limit", [b"1mb"])
     ends.conn.blocked = Block.REPLY
     ends.pump(bulk_set(8 * MB))
     ends.reply(b"x" * 2 * MB)
@@ -403,11 +521,47 @@ def test_half_closed_client_gets_the_replies_to_what_it_parked(ends: Ends) -> No
     replies = 0
     for _ in range(3):
         ends.conn.flush()
-        ends.runner.run(ends.conn, [])
-        ends.conn.todo_drained()
+        ends.go_on()
         replies += len(ends.read()) // 100
     ends.flush()
     assert (replies, ends.conn.closed) == (3, True)
+
+
+def test_half_closed_client_gets_the_replies_to_all_its_parked_turns(ends: Ends) -> None:
+    ends.conn.blocked = Block.REPLY
+    count = 5 * CLIENT_READ_BYTES // len(PING)
+    ends.pump(PING * count)
+    ends.far.shutdown(socket.SHUT_WR)
+    assert ends.conn.receive() is None
+    ends.runner.on_command = lambda conn, argv: conn.out.append(b"+")
+    replies = 0
+    for _ in range(5):
+        assert not ends.conn.closed
+        ends.go_on()
+        ends.conn.flush()
+        replies += len(ends.read())
+    ends.flush()
+    assert (replies, ends.conn.closed) == (count, True)
+
+
+@pytest.mark.parametrize("behind", [PING, PING * 2 * (CLIENT_READ_BYTES // len(PING))])
+def test_a_client_that_asks_to_be_closed_is_closed_whatever_is_parked(
+    ends: Ends, behind: bytes
+) -> None:
+    """QUIT in parked input, and more behind it, in its own read and in later ones."""
+
+    def quit_(conn: Connection, argv: list[bytes]) -> None:
+        conn.out.append(b"+OK\r\n")
+        conn.client.close_soon()
+        conn.blocked = Block.CLOSING
+        conn.drop_input()
+
+    ends.conn.blocked = Block.REPLY
+    ends.pump(b"*1\r\n$4\r\nQUIT\r\n" + behind)
+    ends.runner.on_command = quit_
+    ends.go_on()
+    ends.conn.flush()
+    assert (ends.read(), ends.conn.closed) == (b"+OK\r\n", True)
 
 
 def test_a_pause_forgets_who_leaves(ends: Ends) -> None:
@@ -422,7 +576,7 @@ def test_a_pause_forgets_who_leaves(ends: Ends) -> None:
     assert ends.runner.paused == [ends.conn]
 
 
-@pytest.mark.parametrize("why", [Block.REPLY, Block.PEER, Block.OUTPUT])
+@pytest.mark.parametrize("why", [Block.REPLY, Block.PEER, Block.OUTPUT, Block.TURN])
 def test_a_closed_end_does_not_keep_the_loop_busy(why: Block) -> None:
     """EPOLLHUP cannot be switched off, and comes at every poll unless it is edge-triggered."""
     pair = Ends()
@@ -509,11 +663,30 @@ def test_protocol_error_comes_behind_parked_commands(ends: Ends) -> None:
     ends.conn.blocked = Block.NOTHING
     ends.conn.protocol_error()  # not before the commands in front of it
     assert ends.conn.out == []
-    ends.runner.run(ends.conn, [])
-    ends.conn.todo_drained()
+    ends.go_on()
     ends.flush()
     assert ends.read() == b"+PONG\r\n" + TEXT
     assert ends.conn.closed
+
+
+def test_protocol_error_ends_what_is_parked_behind_it(ends: Ends) -> None:
+    """In one read with what blocked, or itself parked; nothing behind it keeps the client open."""
+    ends.runner.on_command = block_for(Block.REPLY)
+    ends.pump(PING + BROKEN)
+    ends.pump(PING * 2)
+    ends.runner.on_command = lambda conn, argv: conn.out.append(b"+PONG\r\n")
+    ends.go_on()
+    ends.flush()
+    assert (ends.read(), ends.conn.closed) == (TEXT, True)
+
+
+def test_protocol_error_in_parked_input(ends: Ends) -> None:
+    ends.conn.blocked = Block.REPLY
+    ends.pump(PING + BROKEN + PING * 2 * (CLIENT_READ_BYTES // len(PING)))
+    ends.runner.on_command = lambda conn, argv: conn.out.append(b"+PONG\r\n")
+    ends.go_on()
+    ends.flush()
+    assert (ends.read(), ends.conn.closed) == (b"+PONG\r\n" + TEXT, True)
 
 
 @pytest.mark.parametrize("mode", [ReplyMode.OFF, ReplyMode.SKIP])
@@ -565,6 +738,24 @@ def test_a_blocked_auth_keeps_what_stands_behind_it_unread() -> None:
     pair.close()
 
 
+def test_parked_auth_lets_in_what_is_parked_behind_it() -> None:
+    pair = Ends(authenticated=False)
+
+    def auth(conn: Connection, argv: list[bytes]) -> None:
+        if argv[0] == b"AUTH":
+            conn.client.set_authenticated(b"default")
+
+    pair.conn.blocked = Block.PAUSED
+    pair.runner.on_command = auth
+    pair.pump(b"*2\r\n$4\r\nAUTH\r\n$1\r\nx\r\n" + bulk_set(20_000) + bulk_set(200_000) + PING)
+    pair.go_on()
+    while pair.conn.blocked:
+        pair.go_on()
+    assert [argv[0] for argv in pair.runner.commands] == [b"AUTH", b"SET", b"SET", b"PING"]
+    assert (pair.events, pair.conn.reader.error) == (IN, None)
+    pair.close()
+
+
 # -- timeout --------------------------------------------------------------------------------------
 
 
@@ -595,7 +786,13 @@ def test_a_cron_without_limits_looks_at_nobody(ends: Ends) -> None:
 
 @pytest.mark.parametrize(
     ("why", "closes"),
-    [(Block.REPLY, False), (Block.PAUSED, False), (Block.PEER, False), (Block.OUTPUT, True)],
+    [
+        (Block.REPLY, False),
+        (Block.PAUSED, False),
+        (Block.PEER, False),
+        (Block.TURN, False),
+        (Block.OUTPUT, True),
+    ],
 )
 def test_who_waits_for_us_is_not_idle(ends: Ends, why: Block, closes: bool) -> None:
     ends.conn.blocked = why

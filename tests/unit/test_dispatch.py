@@ -15,6 +15,7 @@ from shoal.proto import messages as m
 from shoal.proto.directives import Config
 from shoal.proto.frames import MARSHAL_VERSION
 from shoal.proto.limits import (
+    CLIENT_READ_BYTES,
     MAX_HOPS_IN_FLIGHT,
     MAX_PARKED_HOPS,
     MAX_PEER_OUTBOX_BYTES,
@@ -258,6 +259,7 @@ class Caller:
             lambda fd, events: None,
             self._gone,
         )
+        self.conn.reader.authenticated = self.client.authenticated
         node.server.clients[number] = self.client
 
     def _gone(self, conn: Connection) -> None:
@@ -442,6 +444,119 @@ def test_later_input_does_not_overtake_a_client_that_may_go_on(mesh: Mesh) -> No
     caller.send(f"SET {HERE[0]} 3", f"GET {HERE[0]}")
     mesh.settle()
     assert caller.take() == OK * 3 + b"$1\r\n3\r\n"
+
+
+# What a client may send that is no RESP array of words, or ends its connection.
+RAW = st.one_of(
+    st.builds(request, COMMANDS),
+    st.builds(request, COMMANDS),
+    st.sampled_from(
+        [
+            b"PING\r\n",
+            b"\r\n",
+            b"*0\r\n",
+            b"*1\r\n+\r\n",
+            b"*x\r\n",
+            b'"\r\n',
+            b"*1\r\n$5\r\nPOST \r\n*1\r\n$4\r\nPOST\r\n",
+            request("SET k1 " + "v" * 5000),
+            request("SET k2 a*b$c+d"),
+            request("SET k1 " + "v" * 20_000),  # too much before AUTH
+            request("DEL" + " k1" * 12),
+        ]
+    ),
+)
+SENDINGS = st.lists(st.tuples(st.integers(0, 2), RAW), max_size=30)
+
+
+def cut(sent: list[tuple[int, bytes]], random: Random) -> list[list[tuple[int, bytes]]]:
+    """Cut what three clients send into rounds: in each, pieces of some of the clients."""
+    streams = [b"".join(data for at, data in sent if at == number) for number in range(3)]
+    rounds = []
+    while any(streams):
+        pieces = []
+        for number in random.sample(range(3), 3):
+            size = random.choice((0, 1, 7, 30, 100, 10_000))
+            piece, streams[number] = streams[number][:size], streams[number][size:]
+            if piece:
+                pieces.append((number, piece))
+        rounds.append(pieces)
+    return rounds
+
+
+def state_of(mesh: Mesh, callers: list[Caller]) -> list[object]:
+    """Return what clients and statistics may show of the past."""
+    state: list[object] = []
+    for caller in callers:
+        conn, client = caller.conn, caller.client
+        state.append((caller.sock.got, conn.closed, conn.blocked, conn.waiting, list(conn.out)))
+        state.append((list(conn.todo), conn.query_bytes(), client.commands, client.input_bytes))
+        state.append((client.db, client.resp, client.reply_mode, client.last_command))
+    for node in mesh.nodes:
+        stats = node.server.stats
+        state.append((stats.commands, stats.spanning, stats.hops, dict(stats.errors)))
+        for name in map(str.encode, NAMES):
+            slot = key_slot(name)
+            if slot in node.store.slots:
+                for db in (0, 1):
+                    value: Any = node.store.database(db).keys_in(slot).get(name, b"none")
+                    state.append(bytes(getattr(value, "data", value)))
+    return state
+
+
+@pytest.mark.parametrize("password", [None, "pw"])
+@settings(deadline=None, max_examples=100)
+@given(SENDINGS, st.integers(1, 3), st.integers(0, 1 << 32), st.booleans())
+def test_the_fused_path_does_what_the_plain_one_does(
+    password: str | None,
+    sent: list[tuple[int, bytes]],
+    workers: int,
+    seed: int,
+    paused: bool,
+) -> None:
+    """`run_batch` is `accept_input` of each client in turn, in any pieces and whatever is under
+    way.
+    """
+    if password is not None:
+        auth = request(f"AUTH {password}")
+        sent = [(number, auth) for number in range(2)] + sent  # the third is not let in
+    found = []
+    for fused in (True, False):
+        random = Random(seed)
+        mesh = Mesh(workers)
+        if password is not None:
+            for node in mesh.nodes:
+                node.server.config.set_at_start(b"requirepass", [password.encode()])
+        callers = [mesh.connect(random.randrange(workers)) for _ in range(3)]
+        for at, pieces in enumerate(cut(sent, random)):
+            for node in mesh.nodes:
+                if paused and random.random() < 0.1:
+                    node.server.set_pause(NOW_MS + 1000 if at % 2 else 0, random.random() < 0.5)
+                here = [(callers[n].conn, data) for n, data in pieces if callers[n].node is node]
+                if fused:
+                    node.dispatcher.run_batch([(conn, data) for conn, data in here])
+                else:
+                    for conn, data in here:
+                        conn.accept_input(data)
+            for _ in range(random.randrange(2 * workers)):
+                step, node = random.randrange(3), random.choice(mesh.nodes)
+                if step == 0:
+                    mesh.turn(node)
+                elif step == 1:
+                    mesh.hear(node)
+                else:
+                    other = random.choice(mesh.nodes)
+                    if other is not node:
+                        mesh.carry(node, other)
+        between = state_of(mesh, callers)
+        for node in mesh.nodes:
+            node.server.set_pause(0, False)
+        mesh.settle()
+        found.append((between, state_of(mesh, callers)))
+        for caller in callers:
+            assert not (caller.conn.blocked and caller.conn.waiting)
+            assert caller.conn.closed or not (caller.conn.todo or caller.conn._parked)
+    assert found[0] == found[1]
 
 
 def test_the_first_to_wait_goes_on_first(mesh: Mesh) -> None:
@@ -789,6 +904,83 @@ def test_large_replies_make_a_client_wait(mesh: Mesh) -> None:
         caller.conn.send_more()
         mesh.settle()
     assert caller.take() == b"$%d\r\n%b\r\n" % (size, b"x" * size) * 20
+
+
+def test_parked_commands_wait_for_the_replies_to_those_before(mesh: Mesh) -> None:
+    """A client that reads now and then: what is unsent is bounded, whatever it has asked for."""
+    node, caller = mesh.nodes[0], mesh.connect()
+    node.store.view(0).set(HERE[0].encode(), b"x" * 4000)
+    reply = b"$4000\r\n%b\r\n" % (b"x" * 4000)
+    asked = 0
+    caller.sock.full = True
+    for _ in range(8):
+        count = CLIENT_READ_BYTES // len(request(f"GET {HERE[0]}"))
+        asked += count
+        caller.send(*[f"GET {HERE[0]}"] * count)
+        mesh.settle()
+    assert caller.conn.blocked is Block.OUTPUT
+    of_a_read = CLIENT_READ_BYTES // len(request(f"GET {HERE[0]}")) * len(reply)
+    while caller.conn.blocked:
+        assert caller.conn.outbox_bytes <= MAX_UNSENT_REPLY_BYTES + of_a_read
+        caller.sock.full = False
+        caller.conn.send_more()
+        caller.sock.full = True
+        mesh.settle()
+    caller.sock.full = False
+    caller.conn.send_more()
+    assert caller.take() == reply * asked
+
+
+def test_held_replies_hold_what_is_parked(mesh: Mesh) -> None:
+    node, caller = mesh.nodes[0], mesh.connect()
+    caller.send(f"MSET {HERE[0]} 1 {THERE[0]} 1")
+    for _ in range(3):
+        caller.conn.accept_input(request("PING") * (CLIENT_READ_BYTES // len(request("PING"))))
+    while not node.dispatcher.resumable:
+        mesh.steps()[0]()
+    node.dispatcher.run_resumable()  # the first read of three
+    caller.conn.hold()
+    held = len(caller.conn.out)
+    for _ in range(3):
+        node.dispatcher.run_resumable()
+    assert (caller.conn.blocked, len(caller.conn.out)) == (Block.OUTPUT, held)
+    mesh.settle()
+    assert count_replies(caller.take()) == 1 + 3 * (CLIENT_READ_BYTES // len(request("PING")))
+
+
+def test_a_client_stands_once_among_those_that_go_on(mesh: Mesh) -> None:
+    """It waits for its turn, then for its replies, which are sent before the turn has come."""
+    node, caller = mesh.nodes[0], mesh.connect()
+    caller.conn.blocked = Block.OUTPUT
+    many = request("PING") * (CLIENT_READ_BYTES // len(request("PING")))
+    for _ in range(3):
+        caller.conn.accept_input(many)
+    for _ in range(3):
+        node.dispatcher.output_drained(caller.conn)
+        caller.conn.blocked = Block.OUTPUT
+    node.dispatcher.output_drained(caller.conn)
+    node.dispatcher.run_resumable()
+    assert caller.client.commands == len(many) // len(request("PING"))
+
+
+@pytest.mark.parametrize("size", [1, 3 * CLIENT_READ_BYTES])
+def test_quit_behind_what_blocks_ends_all_that_is_parked(mesh: Mesh, size: int) -> None:
+    caller = mesh.connect()
+    caller.send(f"MSET {HERE[0]} 1 {THERE[0]} 1", "PING")
+    caller.send("QUIT", "PING")
+    caller.conn.accept_input((request("PING") * CLIENT_READ_BYTES)[:size])
+    mesh.settle()
+    assert (caller.take(), caller.conn.closed) == (OK + b"+PONG\r\n" + OK, True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_kills_himself_gets_the_reply_and_no_more(workers: int) -> None:
+    mesh = Mesh(workers)
+    caller = mesh.connect()
+    caller.send(f"CLIENT KILL ID {caller.client.id} SKIPME no", "PING")
+    caller.send("PING")
+    mesh.settle()
+    assert (caller.take(), caller.conn.closed) == (b":1\r\n", True)
 
 
 def test_logged_are_the_changes(mesh: Mesh) -> None:

@@ -25,12 +25,15 @@ SYSTEM |= {"asyncio", "multiprocessing", "resource", "ssl", "tempfile", "threadi
 
 # Who may import one of SYSTEM, and why. Everything else takes clock, random and disk as arguments.
 SYSTEM_USERS = {
-    "supervisor/__main__.py": "the process: argv, exit code, `shoal ctl`'s socket",
+    "supervisor/config_file.py": "reads files and includes, looks at dir before the start",
     "supervisor/control.py": "the control socket",
+    "supervisor/ctl.py": "a process of its own: the client of the control socket",
     "supervisor/listener.py": "binds and accepts",
     "supervisor/log.py": "the logfile and its clock",
-    "supervisor/loop.py": "waits",
-    "supervisor/recovery.py": "reads and cuts the segments before the workers start",
+    "supervisor/loop.py": "waits, and has the clocks",
+    "supervisor/process.py": "the supervisor's ends of a worker's pipes and channel",
+    "supervisor/recovery.py": "the directory: its lock, its manifest, which files there are",
+    "supervisor/serve.py": "the process: dir, pid file, the shared page, the clock of the stamps",
     "supervisor/signals.py": "handlers",
     "supervisor/spawn.py": "forks, pipes, exit codes",
     "worker/aof.py": "the segment: write and fsync",

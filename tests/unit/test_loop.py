@@ -4,6 +4,7 @@ import marshal
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from random import Random
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ import pytest
 from shoal.proto import messages as m
 from shoal.proto.directives import Config
 from shoal.proto.frames import encode_frame
+from shoal.proto.limits import CLIENT_READ_BYTES, MAX_UNSENT_REPLY_BYTES
 from shoal.proto.resp_reader import RequestReader
 from shoal.proto.slots import key_slot, slot_range
 from shoal.worker.aof import Segment
@@ -123,10 +125,19 @@ class World:
         frame = encode_frame((1, 0, list(requests), list(replies), list(late)))
         assert os.write(self.far[worker][1], frame) == len(frame)
 
+    def told(self) -> list[Any]:
+        """Return the DONEs that the supervisor has been sent."""
+        frames = self._read(self.supervisor[0])
+        return [message for frame in frames for message in frame[2] if message[0] == m.DONE]
+
     def frames(self, worker: int) -> list[Any]:
         """Return what a peer has been sent."""
+        return self._read(self.far[worker][0])
+
+    @staticmethod
+    def _read(fd: int) -> list[Any]:
         try:
-            data = os.read(self.far[worker][0], 1 << 20)
+            data = os.read(fd, 1 << 20)
         except BlockingIOError:
             return []
         found = []
@@ -171,6 +182,7 @@ def world() -> Iterator[World]:
 
 
 CONTEXT = (0, 2)
+OK = b"+OK\r\n"
 
 
 def test_a_peers_end_does_not_take_the_other_frames_along(world: World) -> None:
@@ -219,18 +231,16 @@ def test_bytes_for_the_dead_do_not_hold_up_what_is_announced(world: World) -> No
 
 
 def test_replies_are_held_until_the_log_is_durable(world: World) -> None:
-    writer, reader = world.connect(), world.connect()
+    writer = world.connect()
     world.disk.broken = True
     writer.sendall(b"SET %b 1\r\n" % KEYS[0])
     world.say(1, [CONTEXT, [b"APPEND", KEYS[0], b"x"], [b"GET", KEYS[0]]])
     world.turn()
-    reader.sendall(b"GET %b\r\n" % KEYS[0])  # it would tell what may yet be lost
     world.turn()
-    for client in (writer, reader):
-        client.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            client.recv(100)
-        client.settimeout(30)
+    writer.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        writer.recv(100)
+    writer.settimeout(30)
     (frame,) = world.frames(1)
     handles = frame[3]
     assert all(isinstance(handle, int) and handle < 0 for handle in handles)
@@ -244,11 +254,62 @@ def test_replies_are_held_until_the_log_is_durable(world: World) -> None:
     world.segment._retry_at_ms = 0
     world.turn()
     world.turn()
-    assert reader.recv(100) == b"$1\r\n1\r\n"
     assert writer.recv(5) == b"+OK\r\n"
     assert writer.recv(700, socket.MSG_WAITALL) == b"+PONG\r\n" * 100
     late = [pair for frame in world.frames(1) for pair in frame[4]]
     assert [handle for handle, _ in late] == handles
+
+
+def test_reads_and_refusals_go_on_while_the_disk_fails(world: World) -> None:
+    world.loop.on_disk = world.dispatcher.set_disk_error
+    writer, other = world.connect(), world.connect()
+    world.disk.broken = True
+    writer.sendall(b"SET %b 1\r\n" % KEYS[0])
+    world.turn()
+    writer.sendall(b"SET %b 2\r\n" % KEYS[0])
+    other.sendall(b"SET %b 2\r\nGET %b\r\n" % (KEYS[0], KEYS[0]))
+    set_, get = [b"SET", KEYS[0], b"2"], [b"GET", KEYS[0]]
+    world.say(1, [CONTEXT, set_, get, set_])
+    world.turn()
+    refusal = b"-MISCONF Errors writing to the AOF file: Input/output error\r\n"
+    assert other.recv(200) == refusal + b"$1\r\n1\r\n"
+    ((*_, replies, _),) = world.frames(1)
+    assert replies == [refusal, b"$1\r\n1\r\n", refusal]
+    writer.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        writer.recv(100)
+    writer.settimeout(30)
+
+    world.disk.broken = False
+    world.segment._retry_at_ms = 0
+    for _ in range(3):
+        world.turn()
+    assert writer.recv(5) == OK
+    assert writer.recv(100) == OK  # it waited, and was run when the disk was back
+
+
+def test_a_logged_part_is_held_while_the_disk_fails_and_a_read_is_not(world: World) -> None:
+    world.loop.on_disk = world.dispatcher.set_disk_error
+    writer = world.connect()
+    world.disk.broken = True
+    writer.sendall(b"SET %b 1\r\n" % KEYS[0])
+    world.turn()
+
+    def part(ticket: int, argv: list[bytes], write: bool) -> None:
+        blob = marshal.dumps((0, (KEYS[0],), write, argv, 2, 0), 2)
+        done = world.participant.on_lock(ticket, world.dispatcher.decode_part(blob), (0, 1), m.RUN)
+        world.uplink.messages += [(m.DONE, number, reply) for number, reply in done]
+        world.participant.on_release(ticket)
+
+    part(1, [b"EXISTS", KEYS[0]], False)
+    part(2, [b"MSET", KEYS[0], b"2"], True)
+    world.turn()
+    assert world.told() == [(m.DONE, 1, b":1\r\n")]
+    world.disk.broken = False
+    world.segment._retry_at_ms = 0
+    for _ in range(2):
+        world.turn()
+    assert world.told() == [(m.DONE, 2, OK)]
 
 
 def test_what_waits_for_a_lock_is_not_given_a_second_handle(world: World) -> None:
@@ -310,3 +371,93 @@ def test_the_end_of_a_pause_is_no_busy_wait(world: World) -> None:
     assert world.loop._timeout_s() == 0
     world.turn()
     assert world.server.pause.until_ms == 0
+
+
+# -- what a client sends while its earlier commands are under way ----------------------------------
+
+
+def get_of(key: bytes) -> bytes:
+    return b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(key), key)
+
+
+def answer_span(world: World) -> None:
+    """Let the coordinator answer the MSET that worker 0 has asked for."""
+    data = os.read(world.supervisor[0], 1 << 20)
+    _, _, messages = marshal.loads(data[4:])
+    ((kind, ref, parts, write),) = messages
+    assert (kind, sorted(parts), write) == (m.SPAN, [0, 1], True)
+    world.loop.on_message = lambda message: world.dispatcher.on_answer(*message[1:])
+    replies = dict.fromkeys(parts, OK)
+    os.write(world.supervisor[1], encode_frame((1, 0, [(m.ANSWER, ref, replies)])))
+
+
+def test_input_of_the_turn_that_unblocks_comes_behind_what_is_parked(world: World) -> None:
+    client = world.connect()
+    client.sendall(b"MSET %b 1 %b 1\r\nAPPEND %b b\r\n" % (KEYS[0], KEYS[1], KEYS[0]))
+    world.turn()
+    client.sendall(b"APPEND %b c\r\n" % KEYS[0])
+    world.turn()
+    answer_span(world)
+    client.sendall(b"APPEND %b d\r\nGET %b\r\n" % (KEYS[0], KEYS[0]))
+    world.turn()
+    assert client.recv(100) == OK + b":1\r\n:2\r\n:3\r\n$3\r\nbcd\r\n"
+    assert not world.dispatcher.resumable
+
+
+def test_parked_input_goes_on_without_more_input_and_nobody_else_waits(world: World) -> None:
+    client, other = world.connect(), world.connect()
+    client.sendall(b"MSET %b 1 %b 1\r\n" % (KEYS[0], KEYS[1]))
+    world.turn()
+    incr = b"*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n"
+    name = next(b"%d" % n for n in range(10) if key_slot(b"%d" % n) in world.store.slots)
+    incr = incr.replace(b"$1\r\nn", b"$1\r\n%b" % name)
+    count = 8 * CLIENT_READ_BYTES // len(incr)
+    view = memoryview(incr * count)
+    client.setblocking(False)
+    while view:
+        with suppress(BlockingIOError):
+            view = view[client.send(view) :]
+        world.turn()
+    answer_span(world)
+    turns = 0
+    while world.dispatcher.resumable or not turns:
+        other.sendall(b"PING\r\n")
+        world.turn()
+        turns += 1
+        assert other.recv(100) == b"+PONG\r\n"
+        assert (world.loop._timeout_s() == 0) == bool(world.dispatcher.resumable)
+        with suppress(BlockingIOError):
+            client.recv(1 << 20)
+    assert turns >= 8
+    assert world.store.view(0).lookup_read(name) == b"%d" % count
+
+
+def test_who_sends_all_before_he_reads_comes_to_the_end(world: World) -> None:
+    """Its replies, several times as large, are made as it reads; its input is all that is kept."""
+    key = KEYS[0]
+    world.store.view(0).set(key, b"x" * 4000)
+    client = world.connect()
+    count = 20_000
+    request = get_of(key)
+    reply = b"$4000\r\n%b\r\n" % (b"x" * 4000)
+    of_a_read = CLIENT_READ_BYTES // len(request) * len(reply)
+    (conn,) = world.loop._conns.values()
+
+    def turn() -> None:
+        world.turn()
+        assert conn.output_queue()[1] <= MAX_UNSENT_REPLY_BYTES + of_a_read
+
+    client.setblocking(False)
+    view = memoryview(request * count)
+    while view:
+        with suppress(BlockingIOError):
+            view = view[client.send(view) :]
+        turn()
+    assert conn.query_bytes() > len(request) * count // 2
+    got = bytearray()
+    while len(got) < count * len(reply):
+        with suppress(BlockingIOError):
+            got += client.recv(1 << 20)
+        turn()
+    assert got == reply * count
+    assert (conn.query_bytes(), int(conn.blocked), conn.output_queue()) == (0, 0, (0, 0))

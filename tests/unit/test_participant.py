@@ -72,9 +72,9 @@ class Locks:
             if what == "release":
                 self.release(int(name))
             elif what == "ask":
-                self.ask(name, *words)
+                self.ask(name, words[0])
             else:
-                self.lock(int(name), *words, RUN if what == "lock" else RELOCK)
+                self.lock(int(name), words[0], RUN if what == "lock" else RELOCK)
         return self.events
 
 
