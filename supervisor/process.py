@@ -30,6 +30,7 @@ class WorkerProcess:
         clients: connections that it has, or that are on the way to it.
         unsent: descriptors that its channel did not take yet.
         down_since_ms: monotonic, since its last process died or (at the start) was forked.
+        leave_until_ms: monotonic, when it is ended if it is still leaving.
         overdue: new spanning commands no longer wait for it.
     """
 
@@ -43,6 +44,7 @@ class WorkerProcess:
         self.clients = 0
         self.unsent: deque[tuple[bytes, tuple[int, ...]]] = deque()
         self.down_since_ms = 0
+        self.leave_until_ms = 0
         self.overdue = False
         self._loop = loop
         self._on_messages = on_messages
@@ -130,6 +132,7 @@ class WorkerProcess:
         self.pid = 0
         self.clients = 0
         self.down_since_ms = now_ms
+        self.overdue = False
         self.meter.on_death()
         self.life.on(Event.DIED, now_ms)
 

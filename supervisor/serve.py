@@ -62,18 +62,19 @@ COUNTERS_PER_WORKER: Final = 8  # 64-bit counters of the shared page: a cache li
 IDLE_MS: Final = 1000  # a round is taken at least this often
 
 _PROTECTED: Final = (
-    b"-DENIED Redis is running in protected mode because protected mode is enabled and no password"
-    b" is set for the default user. In this mode connections are only accepted from the loopback"
-    b" interface. If you want to connect from external computers to Redis you may adopt one of the"
-    b" following solutions: 1) Just disable protected mode sending the command 'CONFIG SET"
-    b" protected-mode no' from the loopback interface by connecting to Redis from the same host"
-    b" the server is running, however MAKE SURE Redis is not publicly accessible from internet if you do"
-    b" so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable"
-    b" the protected mode by editing the Redis configuration file, and setting the protected mode"
-    b" option to 'no', and then restarting the server. 3) If you started the server manually just"
-    b" for testing, restart it with the '--protected-mode no' option. 4) Set up an authentication"
-    b" password for the default user. NOTE: You only need to do one of the above things in order"
-    b" for the server to start accepting connections from the outside.\r\n"
+    b"-DENIED Redis is running in protected mode because protected mode is enabled and no"
+    b" password is set for the default user. In this mode connections are only accepted from"
+    b" the loopback interface. If you want to connect from external computers to Redis you may"
+    b" adopt one of the following solutions: 1) Just disable protected mode sending the command"
+    b" 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from"
+    b" the same host the server is running, however MAKE SURE Redis is not publicly accessible"
+    b" from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2)"
+    b" Alternatively you can just disable the protected mode by editing the Redis configuration"
+    b" file, and setting the protected mode option to 'no', and then restarting the server. 3)"
+    b" If you started the server manually just for testing, restart it with the"
+    b" '--protected-mode no' option. 4) Set up an authentication password for the default user."
+    b" NOTE: You only need to do one of the above things in order for the server to start"
+    b" accepting connections from the outside.\r\n"
 )
 
 
@@ -264,12 +265,25 @@ class Supervisor:
         for worker in self._workers:
             if worker.serving:
                 continue
+            if worker.life.state is State.LEAVING:
+                self._bound_leaving(worker, now_ms)
+                continue
             if worker.life.state is State.DOWN and now_ms >= worker.life.restart_at_ms:
                 self._restart(worker)
             if not worker.overdue and now_ms - worker.down_since_ms >= PARK_MS:
                 worker.overdue = True
                 self._send_all(self._coordinator.on_deadline(worker.index))
         self._accept_if_possible()
+
+    def _bound_leaving(self, worker: WorkerProcess, now_ms: int) -> None:
+        """End a worker that cannot leave: a peer may hang, and never send its last frame."""
+        if now_ms >= worker.leave_until_ms:
+            self._log.warning(
+                f"Worker {worker.index} could not leave within shutdown-timeout"
+                f" ({self._config.shutdown_timeout} s): ending it now"
+            )
+            worker.leave_until_ms = now_ms + IDLE_MS
+            kill(worker.pid)
 
     def _flush(self) -> None:
         stamp_ns = time.monotonic_ns()
@@ -695,7 +709,9 @@ class Supervisor:
         if not worker.serving or any(not other.serving for other in self._workers):
             raise ReplyError("ERR not now: a worker is being restarted")
         self._log.notice(f"Worker {number} is asked to leave")
-        worker.life.on(Event.ASKED_TO_LEAVE, monotonic_ms())
+        now_ms = monotonic_ms()
+        worker.life.on(Event.ASKED_TO_LEAVE, now_ms)
+        worker.leave_until_ms = now_ms + self._config.shutdown_timeout * 1000
         self._restarting[number] = [answer]
         # FIFO: the peers' last requests are in their pipes before each says so in a frame of its
         # own.

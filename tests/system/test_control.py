@@ -207,3 +207,18 @@ def test_without_a_server() -> None:
     )
     assert done.returncode == 1
     assert "no-such.sock" in done.stderr
+
+
+def test_a_worker_that_cannot_leave_is_ended() -> None:
+    with Shoal("--shutdown-timeout", "1", workers=2) as shoal:
+        first, second = shoal.status()["workers"]
+        os.kill(second["pid"], signal.SIGSTOP)  # it never says that it has sent its last frame
+        try:
+            assert shoal.ctl("restart-worker", "0").stdout == "OK\n"
+        finally:
+            os.kill(second["pid"], signal.SIGCONT)
+        after = shoal.status()["workers"]
+        assert after[0]["pid"] != first["pid"]
+        assert after[1]["pid"] == second["pid"]
+        with shoal.client() as client:
+            assert client.call(b"MSET", b"a", b"1", b"b", b"2", b"c", b"3") == b"+OK\r\n"
