@@ -94,6 +94,7 @@ class Log:
     """One process's log.
 
     Attributes:
+        fileno: returns the descriptor that is written to, which a forked process must keep open.
         level: DEBUG to NOTHING; assign to it to change it while running (`loglevel`).
         role: one of ROLES, may be assigned when a master becomes a replica.
     """
@@ -106,6 +107,7 @@ class Log:
         pid: int,
         role: str = "M",
         level: int = NOTICE,
+        fileno: Callable[[], int] = lambda: 1,
     ) -> None:
         """Make a log of process `pid`.
 
@@ -116,18 +118,20 @@ class Log:
             pid: of the process that speaks.
             role: one of ROLES.
             level: what is below it is not written.
+            fileno: see Log; by default standard output's.
         """
         assert role in ROLES, role
         self._write = write
         self._now_ms = now_ms
         self._localtime = localtime
         self._pid = pid
+        self.fileno = fileno
         self.role = role
         self.level = level
 
     def of_process(self, pid: int, role: str) -> Log:
         """Return the same log for another process, to be called after a fork."""
-        return Log(self._write, self._now_ms, self._localtime, pid, role, self.level)
+        return Log(self._write, self._now_ms, self._localtime, pid, role, self.level, self.fileno)
 
     def debug(self, message: str) -> None:
         """Say what helps only those who develop or test."""

@@ -11,8 +11,8 @@ import re
 
 _SPACES = re.compile(rb"\s*")
 # Plain characters, then perhaps a quoted part that ends the word. No two alternatives can begin
-# alike: so there is one way to read a word (`'it\'` has no end, it is not `it\`), and it is found in
-# linear time. Possessive quantifiers would say the same, but 3.11.2, Debian's, gets them wrong.
+# alike: so there is one way to read a word (`'it\'` has no end, it is not `it\`), found in linear
+# time. Possessive quantifiers would say the same, but 3.11.2, Debian's, gets them wrong.
 _WORD = re.compile(
     rb"""(?P<plain>[^ \t\r\n"']*)
          (?: "(?P<double>(?: \\x[0-9a-fA-F]{2} | \\(?!x[0-9a-fA-F]{2}). | [^"\\] )*)"

@@ -84,7 +84,8 @@ class _Connection:
 
     def _watch(self) -> None:
         if not self._closed:
-            events = (0 if self._waits else IN) | (OUT if self._out else 0)
+            # Who does not read its answers is not read either: they must not pile up here.
+            events = OUT if self._out else 0 if self._waits else IN
             self._loop.watch(self._sock.fileno(), events, self._ready)
 
     def _ready(self, events: int) -> None:
@@ -108,7 +109,7 @@ class _Connection:
 
     def _run(self) -> None:
         self._running = True
-        while self._todo and not self._waits and not self._closed:
+        while self._todo and not (self._waits or self._out or self._closed):
             argv = self._todo.popleft()
             self._waits = True
             try:
@@ -116,7 +117,7 @@ class _Connection:
             except ReplyError as error:
                 self._answer(error.encode())
         self._running = False
-        if self._reader.error is not None and not self._waits and not self._closed:
+        if self._reader.error is not None and not (self._waits or self._out or self._closed):
             self._out += b"-ERR %b\r\n" % self._reader.error
             self._try_flush()
             self.close()

@@ -143,7 +143,7 @@ def _open_tcp(address: str, port: int, backlog: int) -> Listener | None:
         found = socket.getaddrinfo(host, port, family if ":" in host else 0, socket.SOCK_STREAM)
         family, kind, protocol, _, target = found[0]
         sock = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a label of a host name may be too long
         if optional:
             return None
         raise ListenError(

@@ -55,6 +55,10 @@ class LogFile:
             self._lost = 1
             self._why = "only a part could be written"
 
+    def fileno(self) -> int:
+        """Return the descriptor that is written to now."""
+        return self._fd
+
     def close(self) -> None:
         """Close the file; stdout stays open."""
         if self._path:
@@ -104,4 +108,5 @@ def open_log(
 
     Raises: OSError if the file cannot be opened.
     """
-    return Log(LogFile(path).write, clock, time.localtime, pid, role, LEVELS.index(level))
+    file = LogFile(path)
+    return Log(file.write, clock, time.localtime, pid, role, LEVELS.index(level), file.fileno)

@@ -78,7 +78,9 @@ class WorkerProcess:
             self._on_messages(self, messages)
 
     def flush(self, stamp_ns: int) -> None:
-        """Send one frame with the messages that have gathered."""
+        """Send one frame with the messages that have gathered; try again with descriptors."""
+        if self.unsent and self.pid:
+            self._send_descriptors(0)
         if self.messages and self.pid:
             messages, self.messages = self.messages, []
             self._link.send((stamp_ns, 0, messages))
@@ -106,7 +108,7 @@ class WorkerProcess:
             except BlockingIOError:
                 self._loop.watch(channel.fileno(), OUT, self._send_descriptors)
                 return
-            except OSError:  # it has died: `bury` closes them
+            except OSError:  # it has died: `bury` closes them; else `flush` tries again
                 break
             self.unsent.popleft()
             _close_all(fds)

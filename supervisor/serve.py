@@ -17,6 +17,7 @@ import marshal
 import mmap
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -59,7 +60,18 @@ from shoal.supervisor.spawn import Ends, close_ends, exit_text, fork_worker, kil
 from shoal.supervisor.startup import Startup, wire_files, wire_load
 
 COUNTERS_PER_WORKER: Final = 8  # 64-bit counters of the shared page: a cache line for each worker
+# What a process needs beside its clients: pipes and channels, those of a successor too; all else.
+DESCRIPTORS_PER_WORKER: Final = 8
+OTHER_DESCRIPTORS: Final = 64
 IDLE_MS: Final = 1000  # a round is taken at least this often
+
+# What a worker that begins to serve is told of a peer that does not.
+PEER_STATES: Final = {
+    State.DOWN: m.DOWN,
+    State.STARTING: m.LOADING,
+    State.LOADING: m.LOADING,
+    State.LEAVING: m.LEAVING,  # it waits for the last frame of everybody who is up
+}
 
 _PROTECTED: Final = (
     b"-DENIED Redis is running in protected mode because protected mode is enabled and no"
@@ -80,9 +92,12 @@ _PROTECTED: Final = (
 
 def run(config: Config) -> int:
     """Serve until told to stop; return the exit code."""
-    log = open_log(
-        config.in_dir(config.logfile) if config.logfile else "", config.loglevel, os.getpid()
-    )
+    logfile = config.in_dir(config.logfile) if config.logfile else ""
+    try:
+        log = open_log(logfile, config.loglevel, os.getpid())
+    except OSError as error:
+        print(f"shoal: Can't open the log file {logfile}: {error.strerror}", file=sys.stderr)
+        return 1
     log.notice(f"Shoal {version('shoal')} is starting, pid {os.getpid()}")
     os.chdir(config.dir)
     workers = worker_count(config, log)
@@ -110,8 +125,9 @@ def run(config: Config) -> int:
             control = ControlSocket(path, loop, supervisor.on_request)
             supervisor.control_path = path
         if config.pidfile:
-            pidfile = Path(config.in_dir(config.pidfile))
-            pidfile.write_text(f"{os.getpid()}\n")
+            path = config.in_dir(config.pidfile)
+            Path(path).write_text(f"{os.getpid()}\n")
+            pidfile = Path(path)  # written: ours to delete
         return supervisor.run()
     except (ListenError, RecoveryError) as error:
         log.warning(str(error))
@@ -128,8 +144,15 @@ def run(config: Config) -> int:
         if directory is not None:
             directory.close()
         if pidfile is not None:
-            pidfile.unlink(missing_ok=True)
+            _delete(pidfile, log)
         loop.close()
+
+
+def _delete(pidfile: Path, log: Log) -> None:
+    try:
+        pidfile.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning(f"{pidfile} cannot be deleted: {error.strerror}")
 
 
 def worker_count(config: Config, log: Log) -> int:
@@ -155,7 +178,8 @@ def _cpu_quota() -> int | None:
 def _raise_file_limit(config: Config, workers: int, log: Log) -> None:
     """Allow as many descriptors as clients and pipes need, or say how many that will be."""
     process = psutil.Process()
-    wanted = config.maxclients + 4 * workers * workers + 64
+    others = DESCRIPTORS_PER_WORKER * workers + OTHER_DESCRIPTORS
+    wanted = config.maxclients + 4 * workers * workers + others  # all pipes exist while we fork
     soft, hard = process.rlimit(psutil.RLIMIT_NOFILE)
     if soft in (psutil.RLIM_INFINITY, -1) or soft >= wanted:
         return
@@ -166,6 +190,14 @@ def _raise_file_limit(config: Config, workers: int, log: Log) -> None:
             f"The limit of open files is {limit}; {wanted} are wanted for maxclients"
             f" {config.maxclients}. Raise it with ulimit -n."
         )
+
+
+def _room_for_clients(workers: int) -> int:
+    """Return how many clients fit under the limit of open files, if one process has them all."""
+    soft, _ = psutil.Process().rlimit(psutil.RLIMIT_NOFILE)
+    if soft in (psutil.RLIM_INFINITY, -1):
+        return sys.maxsize
+    return max(soft - DESCRIPTORS_PER_WORKER * workers - OTHER_DESCRIPTORS, 1)
 
 
 class Supervisor:
@@ -196,6 +228,7 @@ class Supervisor:
         self._page = mmap.mmap(-1, workers * COUNTERS_PER_WORKER * 8)
         self._workers = [WorkerProcess(i, loop, self._on_messages) for i in range(workers)]
         self._coordinator = Coordinator(workers, 1)
+        self._client_room = _room_for_clients(workers)
         self._startup: Startup | None = None
         self._clock = (0, 0)
         self._next_client = 1
@@ -333,7 +366,8 @@ class Supervisor:
             "generations": {peer: self._workers[peer].life.restarts for peer in mesh},
             "facts": self._facts,
         }
-        child = fork_worker(worker.index, mesh, facts, self._signals.forget)
+        kept = {self._log.fileno()}
+        child = fork_worker(worker.index, mesh, facts, kept, self._signals.forget)
         worker.start(child, now_ms)
         worker.down_since_ms = now_ms
 
@@ -343,9 +377,16 @@ class Supervisor:
         mesh: dict[int, Ends] = {}
         theirs: dict[int, Ends] = {}
         alive = [other for other in self._workers if other.pid]
-        for other in alive:
-            mesh[other.index], theirs[other.index] = pipe_pair()
-        self._fork(worker, mesh, now_ms)
+        try:
+            for other in alive:
+                mesh[other.index], theirs[other.index] = pipe_pair()
+            self._fork(worker, mesh, now_ms)
+        except OSError as error:  # no memory, process or descriptor to be had now
+            for ends in [*mesh.values(), *theirs.values()]:
+                close_ends(ends)
+            worker.life.restart_at_ms = now_ms + IDLE_MS
+            self._log.warning(f"Worker {worker.index} cannot be started now: {error.strerror}")
+            return
         generation = worker.life.restarts
         data = marshal.dumps((m.PIPES, worker.index, generation))
         for other in alive:
@@ -473,7 +514,7 @@ class Supervisor:
         sock = arrival.sock
         self._connections += 1
         total = sum([worker.clients for worker in self._workers])
-        if total >= self._config.maxclients:
+        if total >= min(self._config.maxclients, self._client_room):
             self._rejected += 1
             self._refuse(arrival, b"-ERR max number of clients reached\r\n")
             return
@@ -586,7 +627,7 @@ class Supervisor:
         if worker.life.restarts:  # at the first start everybody serves at once
             for other in self._workers:
                 if other is not worker and not other.serving:
-                    state = m.DOWN if other.life.state is State.DOWN else m.LOADING
+                    state = PEER_STATES[other.life.state]
                     self._tell_peer(worker.index, other, state)
         self._send(worker.index, (m.CLOCK, *self._clock))
         self._send_all(
@@ -702,9 +743,13 @@ class Supervisor:
     def _restart_worker(self, argv: list[bytes], answer: Answer) -> None:
         if len(argv) != 2:
             raise wrong_arity(b"restart-worker")
-        number = int(argv[1]) if argv[1].isdigit() else -1
-        if not 0 <= number < len(self._workers):
-            raise ReplyError(f"ERR no such worker; they are 0 to {len(self._workers) - 1}")
+        last = len(self._workers) - 1
+        # Not longer than any number of a worker: int() refuses thousands of digits.
+        number = int(argv[1]) if argv[1].isdigit() and len(argv[1]) <= 9 else -1
+        if not 0 <= number <= last:
+            raise ReplyError(f"ERR no such worker; they are 0 to {last}")
+        if self._stopping:
+            raise ReplyError("ERR not now: the server is shutting down")
         worker = self._workers[number]
         if not worker.serving or any(not other.serving for other in self._workers):
             raise ReplyError("ERR not now: a worker is being restarted")
@@ -731,6 +776,9 @@ class Supervisor:
         self._last_change += 1
         ref = self._last_change
         alive = {worker.index for worker in self._workers if worker.pid}
+        if not alive:  # whoever is forked next inherits it
+            answer(OK)
+            return
         self._changes[ref] = alive, answer
         for index in alive:
             self._send(index, (m.CONFIG, ref, pairs))

@@ -42,7 +42,11 @@ class Child(NamedTuple):
 def pipe_pair() -> tuple[Ends, Ends]:
     """Make two pipes, one in each direction, and return both sides' ends, all non-blocking."""
     first_read, second_write = _pipe()
-    second_read, first_write = _pipe()
+    try:
+        second_read, first_write = _pipe()
+    except OSError:
+        close_ends((first_read, second_write))
+        raise
     return (first_read, first_write), (second_read, second_write)
 
 
@@ -64,6 +68,7 @@ def fork_worker(
     index: int,
     mesh: dict[int, Ends],
     facts: dict[str, object],
+    kept: set[int],
     in_child: Callable[[], None],
 ) -> Child:
     """Fork a worker.
@@ -72,16 +77,23 @@ def fork_worker(
         index: its number.
         mesh: its ends of the pipes to its peers; the caller closes them here afterwards.
         facts: what `shoal.worker.main.run` takes besides its number and descriptors, by name.
+        kept: other descriptors that the child keeps: the log's, which may be a pipe or terminal.
         in_child: called first thing in the child, to undo what only the supervisor needs.
     Raises: OSError.
     """
-    ours, theirs = pipe_pair()
-    our_channel, their_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    our_channel.setblocking(False)
-    their_channel.setblocking(False)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    pid = os.fork()
+    with contextlib.ExitStack() as made:
+        ours, theirs = pipe_pair()
+        made.callback(close_ends, ours)
+        made.callback(close_ends, theirs)
+        our_channel, their_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        made.callback(our_channel.close)
+        made.callback(their_channel.close)
+        our_channel.setblocking(False)
+        their_channel.setblocking(False)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        made.pop_all()  # no error: all of it stays open
     if pid:
         close_ends(theirs)
         their_channel.close()
@@ -91,7 +103,7 @@ def fork_worker(
     try:
         in_child()
         wanted = {fd for ends in mesh.values() for fd in ends}
-        _close_others({0, 1, 2, *wanted, *theirs, their_channel.fileno()})
+        _close_others({0, 1, 2, *kept, *wanted, *theirs, their_channel.fileno()})
         # The objects of the supervisor stay: no pass of the collector shall look at them, or write
         # to their pages.
         gc.disable()
@@ -106,7 +118,7 @@ def fork_worker(
 
 
 def _close_others(keep: set[int]) -> None:
-    """Close every socket, pipe and poll that is not ours; files stay: the log, and the lock."""
+    """Close every socket, pipe and poll that is not ours; files stay: the lock."""
     for name in os.listdir("/proc/self/fd"):
         fd = int(name)
         if fd not in keep:

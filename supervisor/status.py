@@ -35,9 +35,13 @@ class Meter:
 
     def on_start(self, pid: int) -> None:
         """Forget what an earlier process sent."""
-        self._process = psutil.Process(pid)
-        self._process.cpu_percent()  # the next call counts from here
         self._last, self._before = {}, {}
+        self._process = None
+        try:
+            self._process = psutil.Process(pid)
+            self._process.cpu_percent()  # the next call counts from here
+        except OSError:  # no descriptor to be had for /proc: its memory and CPU stay unknown
+            return
 
     def on_death(self) -> None:
         """Forget the process."""
@@ -56,7 +60,7 @@ class Meter:
             try:
                 shown["memory_bytes"] = process.memory_info().rss
                 shown["cpu_percent"] = process.cpu_percent()
-            except psutil.NoSuchProcess:  # it has just ended, and was not reaped yet
+            except (psutil.NoSuchProcess, OSError):  # it has just ended, or no descriptor is left
                 shown = {}
         last = self._last
         if last:

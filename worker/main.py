@@ -370,6 +370,10 @@ class Worker:
             self._on_pipes(self._peer(number), generation, fds[0], fds[1])
             return
         _, client_id, addr, laddr, is_unix = message
+        if not fds:  # the kernel drops what it has no descriptor for
+            self._log.warning("Too many open files: a new client was dropped")
+            self._uplink.messages.append((m.CLOSED, 1))
+            return
         sock = socket.socket(fileno=fds[0])
         client = Client(self._server, client_id, addr, laddr, sock.fileno())
         client.is_unix = is_unix
@@ -394,14 +398,18 @@ class Worker:
             else:
                 self._awaited[number] = generation
         elif state == m.LEAVING:
-            self._set_open(peer, False)
-            peer.leaving = True
+            # As below: a later process must not be told that no more will come.
+            if self._generations.get(number, -1) <= generation:
+                self._set_open(peer, False)
+                peer.leaving = True
         elif state == m.DOWN:
+            self._awaited.pop(number, None)
             # The pipes of a later process may be here already, if this message was long on its way.
             if self._generations.get(number, -1) <= generation:
                 self._forget_process(peer)
         else:
             peer.loading = True
+            self._set_open(peer, False)  # who is started while it loads has its pipes already
 
     def _set_up(self, peer: Peer) -> None:
         peer.loading = False

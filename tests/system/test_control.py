@@ -179,6 +179,31 @@ def owner_of(shoal: Shoal, tag: bytes) -> int:
     raise AssertionError(f"nobody owns slot {slot}")
 
 
+def test_a_worker_dies_while_another_leaves() -> None:
+    """Its successor too tells the one that leaves that nothing more will come."""
+    with Shoal(workers=3) as shoal:
+        _, second, third = shoal.status()["workers"]
+        # The first cannot go before their last frames, and the second never sends its own.
+        os.kill(second["pid"], signal.SIGSTOP)
+        os.kill(third["pid"], signal.SIGSTOP)
+        try:
+            restart = subprocess.Popen(
+                [*SHOAL, "ctl", "--socket", str(shoal.control), "restart-worker", "0"],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            wait_until(lambda: shoal.status()["workers"][0]["state"] == "leaving", "it leaves")
+            os.kill(second["pid"], signal.SIGKILL)
+            shoal.wait_for("Worker 1 serves again")
+            assert shoal.status()["workers"][0]["state"] == "leaving"
+        finally:
+            os.kill(third["pid"], signal.SIGCONT)
+        assert restart.communicate()[0] == "OK\n"
+        assert "could not leave" not in shoal.output
+        with shoal.client() as client:
+            assert client.call(b"MSET", b"a", b"1", b"b", b"2", b"c", b"3") == b"+OK\r\n"
+
+
 def test_restarting_a_worker_that_does_not_exist(running: Shoal) -> None:
     refused = running.ctl("restart-worker", "3", check=False)
     assert refused.returncode == 1

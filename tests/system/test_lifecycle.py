@@ -6,14 +6,14 @@ import re
 import signal
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 from support.raw import RawClient, bulk_text, split_reply
-from support.servers import Shoal, wait_until
+from support.servers import SHOAL, Shoal, wait_until
 
 ALWAYS = ("--appendfsync", "always")
 
@@ -445,6 +445,41 @@ def test_a_wrong_configuration_is_refused(options: list[str], complaint: str) ->
     shoal = Shoal(*options)
     assert complaint in shoal.fails_to_start()
     shoal.remove()
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--logfile", "no-such-folder/log"], "Can't open the log file"),
+        (["--pidfile", "."], "Is a directory"),
+    ],
+    ids=["log file", "pid file"],
+)
+def test_a_file_that_cannot_be_written_is_named(options: list[str], complaint: str) -> None:
+    shoal = Shoal(*options)
+    output = shoal.fails_to_start()
+    assert complaint in output
+    assert "Traceback" not in output
+    shoal.remove()
+
+
+def test_workers_log_to_what_is_no_plain_file() -> None:
+    with Shoal("--logfile", "/dev/stdout", workers=2) as shoal:
+        assert shoal.output.count("DB loaded from append only file") == 2
+
+
+def test_a_low_limit_of_open_files_limits_the_clients() -> None:
+    program = ["sh", "-c", 'ulimit -n 128 && exec "$@"', "sh", *SHOAL]
+    with (
+        Shoal("--appendonly", "no", workers=1, program=program) as shoal,
+        ExitStack() as stack,
+    ):
+        clients = [stack.enter_context(shoal.client()) for _ in range(56)]
+        for client in clients:
+            assert client.call(b"PING") == b"+PONG\r\n"
+        with shoal.client() as refused:
+            assert refused.read_until_closed() == b"-ERR max number of clients reached\r\n"
+        assert b"connected_clients:56\r\n" in clients[0].call(b"INFO", b"clients")
 
 
 def test_a_configuration_file() -> None:

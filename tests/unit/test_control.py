@@ -159,6 +159,15 @@ def test_a_large_answer_is_sent_as_it_is_read(world: World) -> None:
     assert world.read(client, 5_000_007) == b"x" * 5_000_000 + b"+PING\r\n"
 
 
+def test_who_does_not_read_is_not_read(world: World) -> None:
+    client = world.connect()
+    client.send(b"BIG 1000000\r\n" * 20)
+    world.settle()
+    assert len(world.asked) == 1
+    assert world.read(client, 20_000_000) == b"x" * 20_000_000
+    assert len(world.asked) == 20
+
+
 BROKEN = {
     "a wrong count": (b"*x\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
     "behind a request": (

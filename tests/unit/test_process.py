@@ -1,5 +1,6 @@
 """A worker's process from the supervisor's side, over real pipes; the far ends are the test's."""
 
+import errno
 import marshal
 import os
 import socket
@@ -205,6 +206,23 @@ def test_the_next_process_begins_afresh(world: World) -> None:
     world.say((6,))
     world.loop.wait(0)
     assert world.heard == [(5,), (6,)]
+
+
+def test_descriptors_that_the_system_refuses_go_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ETOOMANYREFS, "Too many references")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "send_fds", refuse)
+        world.process.hand_over(b"first", (os.dup(0),))
+        world.process.hand_over(b"second", (os.dup(0),))
+        world.process.flush(1)
+    assert len(world.process.unsent) == 2
+    world.process.flush(2)
+    assert world.handed() == [(b"first", 1), (b"second", 1)]
+    assert not world.process.unsent
 
 
 def test_descriptors_for_the_dead_are_closed_by_its_burial() -> None:
