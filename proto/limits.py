@@ -82,6 +82,7 @@ MAX_PEER_OUTBOX_BYTES: Final = 1 << 24
 # Hops to a worker that is being replaced: how many wait, and how long, before they are answered
 # TRYAGAIN or LOADING.
 MAX_PARKED_HOPS: Final = 65_536
+MAX_PARKED_HOP_BYTES: Final = 1 << 28
 PARK_MS: Final = 5_000
 
 # Connections accepted in one turn of the supervisor, so that spanning commands are not held up by a

@@ -26,7 +26,6 @@ from shoal.proto.limits import (
     MAX_FRAME_BYTES,
     MAX_HOP_REPLY_BYTES,
     MAX_HOPS_IN_FLIGHT,
-    MAX_PARKED_HOPS,
     MAX_PEER_OUTBOX_BYTES,
     MAX_UNSENT_REPLY_BYTES,
     PARK_MS,
@@ -438,7 +437,7 @@ class Dispatcher:
             return self._block(conn, Block.PEER, retry=True)
         if conn.waiting >= MAX_HOPS_IN_FLIGHT:
             return self._block(conn, Block.REPLY, retry=True)
-        if not peer.up and len(peer.parked) >= MAX_PARKED_HOPS:
+        if not peer.up and not peer.can_park(argv):
             raise errors.try_again(
                 "too many commands wait for the key's worker, which is restarting"
             )
@@ -447,7 +446,7 @@ class Dispatcher:
         if peer.up:
             self.send_hop(peer, hop)
         else:
-            peer.parked.append((self.now_ms + PARK_MS, hop))
+            peer.park(self.now_ms + PARK_MS, hop)
         return False
 
     def send_hop(self, peer: Peer, hop: Hop) -> None:
@@ -646,21 +645,20 @@ class Dispatcher:
             command = resolve(argv)
             if command.write:
                 self.fill(conn, at, errors.outcome_unknown().encode())
-            elif len(peer.parked) < MAX_PARKED_HOPS:
-                peer.parked.append((self.now_ms + PARK_MS, hop))
+            elif peer.can_park(argv):
+                peer.park(self.now_ms + PARK_MS, hop)
             else:
                 self.fill(conn, at, errors.try_again("the key's worker is restarting").encode())
 
     def peer_up(self, peer: Peer) -> None:
         """Send what waited for a worker that serves again."""
         while peer.parked:
-            _, hop = peer.parked.popleft()
-            self.send_hop(peer, hop)
+            self.send_hop(peer, peer.unpark())
 
     def expire_parked(self, peer: Peer) -> None:
         """Answer the hops that have waited too long for a worker."""
         while peer.parked and peer.parked[0][0] <= self.now_ms:
-            _, (conn, at, _, _) = peer.parked.popleft()
+            conn, at, _, _ = peer.unpark()
             error = (
                 errors.loading() if peer.loading else errors.try_again("the key's worker is down")
             )

@@ -25,6 +25,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from shoal.proto.limits import MAX_PARKED_HOP_BYTES, MAX_PARKED_HOPS
 from shoal.proto.pipes import Link
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class Peer(Link):
         reply_bytes: size of `replies`, counted for large ones only.
         pending: hops sent, in order, whose reply has not come; `deferred` those that will come
             late.
-        parked: hops not sent while the worker is down, with the monotonic deadline in ms.
+        parked: hops not sent while the worker is down, with the monotonic deadline in ms;
+            `parked_bytes` is the size of their arguments.
         stalled: connections that wait until the outbox is short again.
     """
 
@@ -65,6 +67,7 @@ class Peer(Link):
         "loading",
         "open",
         "parked",
+        "parked_bytes",
         "pending",
         "replies",
         "reply_bytes",
@@ -90,7 +93,26 @@ class Peer(Link):
         self.pending: deque[Hop] = deque()
         self.deferred: dict[int, Hop] = {}
         self.parked: deque[tuple[int, Hop]] = deque()
+        self.parked_bytes = 0
         self.stalled: list[Connection] = []
+
+    def can_park(self, argv: list[bytes]) -> bool:
+        """Tell whether one more command may wait for the worker."""
+        if not self.parked:
+            return True  # whatever its size: the query buffer has bounded it
+        size_bytes = self.parked_bytes + sum(map(len, argv))
+        return len(self.parked) < MAX_PARKED_HOPS and size_bytes <= MAX_PARKED_HOP_BYTES
+
+    def park(self, deadline_ms: int, hop: Hop) -> None:
+        """Let a hop wait for the worker until a monotonic time."""
+        self.parked.append((deadline_ms, hop))
+        self.parked_bytes += sum(map(len, hop[2]))
+
+    def unpark(self) -> Hop:
+        """Take the hop that has waited the longest."""
+        hop = self.parked.popleft()[1]
+        self.parked_bytes -= sum(map(len, hop[2]))
+        return hop
 
     def has_news(self) -> bool:
         """Tell whether there is anything for the next frame."""

@@ -793,6 +793,25 @@ def test_only_so_many_hops_are_parked(mesh: Mesh) -> None:
     assert rest == b"+PONG\r\n"
 
 
+def test_parked_hops_take_only_so_much_memory(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shoal.worker.peers.MAX_PARKED_HOP_BYTES", 1000)
+    peer = kill(mesh, 0, 1)
+    caller = mesh.connect()
+    value = "x" * 600
+    caller.send(f"SET {THERE[0]} {value * 3}", f"SET {THERE[0]} y", "PING")
+    mesh.settle()
+    assert len(peer.parked) == 1  # the first one, whatever its size
+    dispatcher = mesh.nodes[0].dispatcher
+    dispatcher.now_ms = PARK_MS
+    dispatcher.expire_parked(peer)
+    assert peer.parked_bytes == 0
+    mesh.settle()
+    caller.take()
+    caller.send(f"SET {THERE[0]} {value}", f"SET {THERE[0]} {value}", f"SET {THERE[0]} z")
+    mesh.settle()
+    assert [hop[2][2] for _, hop in peer.parked] == [value.encode(), b"z"]
+
+
 def test_clients_that_waited_for_the_outbox_go_on_when_the_peer_dies(mesh: Mesh) -> None:
     peer = mesh.nodes[0].peer(1)
     peer.outbox_bytes, peer.open = MAX_PEER_OUTBOX_BYTES + 1, False
