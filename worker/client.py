@@ -37,7 +37,7 @@ class Client:
         authenticated: False while a password is wanted.
         created_ms, last_ms: wall clock of the connection and of its last command, ms since the
             epoch.
-        last_command: name of the last command, lower case, `client|list` style.
+        last_command: name of the last command, `client|list` style, in any case; NULL before it.
         input_bytes, output_bytes: received and sent since the connection, in bytes.
         close_after_reply: the connection closes once what is queued has been sent.
     """

@@ -220,6 +220,7 @@ class Dispatcher:
             at = conn.base + len(out)  # of the next reply
             room = MAX_HOPS_IN_FLIGHT - conn.waiting
             hops = 0  # not in conn.waiting yet
+            fused = None
             rest = iter(commands)
             for argv in rest:
                 fused = hot(argv[0])
@@ -252,6 +253,8 @@ class Dispatcher:
                 room = MAX_HOPS_IN_FLIGHT - conn.waiting
                 hops = 0
             conn.waiting += hops
+            if fused is not None:
+                client.last_command = argv[0]
             if not conn.in_flush:
                 conn.in_flush = True
                 flushable.append(conn)

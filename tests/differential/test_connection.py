@@ -470,6 +470,7 @@ def test_list_shows_what_each_client_is(both: tuple[Guests, Guests]) -> None:
         guests.clients["b"].call_line("HELLO 3 SETNAME bee")
         guests.clients["b"].call_line("SELECT 5")
         guests.clients["c"].call_line("CLIENT SETINFO LIB-NAME lib")
+        guests.clients["c"].call_line("GeT k")
         # What `a` has sent names the others by their ids, of one digit or two.
         return re.sub(rf"{OWN}|tot-net-in=[^ ]*".encode(), b"*", guests.line(name))
 

@@ -372,6 +372,11 @@ def _flags(client: Client) -> bytes:
     return b"".join([letter for is_set, letter in letters if is_set]) or b"N"
 
 
+def _last_command(client: Client) -> bytes:
+    name = client.last_command
+    return name if name == b"NULL" else name.lower()
+
+
 def describe(client: Client, caller: int) -> bytes:
     """Return a client's line of CLIENT LIST, its newline included.
 
@@ -411,7 +416,7 @@ def describe(client: Client, caller: int) -> bytes:
         (b"omem", b"%d" % reply_bytes),
         (b"tot-mem", b"%d" % (query + reply_bytes)),
         (b"events", b"rw" if reply_bytes else b"r"),
-        (b"cmd", client.last_command),
+        (b"cmd", _last_command(client)),
         (b"user", client.user),
         (b"redir", b"-1"),
         (b"resp", b"%d" % client.resp),
