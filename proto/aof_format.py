@@ -230,9 +230,8 @@ class _Assembler:
 
     def __init__(self) -> None:
         self._block: list[Command] | None = None  # of the open MULTI
-        self._ticket: tuple[int, int, tuple[int, ...], bytes] | None = (
-            None  # the block's, or next one's
-        )
+        # The block's, or the next one's.
+        self._ticket: tuple[int, int, tuple[int, ...], bytes] | None = None
 
     @property
     def closed(self) -> bool:

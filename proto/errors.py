@@ -84,16 +84,6 @@ def not_a_float() -> ReplyError:
     return ReplyError("ERR value is not a valid float")
 
 
-def out_of_range() -> ReplyError:
-    """Build the error of an integer outside the bounds of its argument."""
-    return ReplyError("ERR value is out of range")
-
-
-def must_be_positive() -> ReplyError:
-    """Build the error of a negative count."""
-    return ReplyError("ERR value is out of range, must be positive")
-
-
 def offset_out_of_range() -> ReplyError:
     """Build the error of a byte offset below zero."""
     return ReplyError("ERR offset is out of range")
@@ -112,11 +102,6 @@ def string_too_long() -> ReplyError:
 def no_such_key() -> ReplyError:
     """Build the error of a command that needs an existing key."""
     return ReplyError("ERR no such key")
-
-
-def index_out_of_range() -> ReplyError:
-    """Build the error of an index outside a collection or the databases (SELECT and COPY)."""
-    return ReplyError("ERR index out of range")
 
 
 def db_index_out_of_range() -> ReplyError:

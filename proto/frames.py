@@ -15,9 +15,8 @@ from shoal.proto.errors import FrameError
 from shoal.proto.limits import MAX_FRAME_BYTES
 
 HEADER: Final = Struct(">I")
-MARSHAL_VERSION: Final = (
-    2  # later ones look for repeated objects, which costs more than it saves here
-)
+# Later ones look for repeated objects, which costs more than it saves here.
+MARSHAL_VERSION: Final = 2
 
 
 def encode_frame(message: Any) -> bytes:

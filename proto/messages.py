@@ -103,5 +103,8 @@ LOADING: Final = 1
 UP: Final = 2
 LEAVING: Final = 3
 
+# 64-bit counters of the shared page for each worker, which uses the first: a cache line.
+COUNTER_STRIDE: Final = 8
+
 SUPERVISOR: Final = -1
 """The supervisor's number where workers are counted from 0."""

@@ -59,7 +59,6 @@ from shoal.supervisor.signals import INTERRUPT, Signals
 from shoal.supervisor.spawn import Ends, close_ends, exit_text, fork_worker, kill, pipe_pair, reap
 from shoal.supervisor.startup import Startup, wire_files, wire_load
 
-COUNTERS_PER_WORKER: Final = 8  # 64-bit counters of the shared page: a cache line for each worker
 # What a process needs beside its clients: pipes and channels, those of a successor too; all else.
 DESCRIPTORS_PER_WORKER: Final = 8
 OTHER_DESCRIPTORS: Final = 64
@@ -225,7 +224,7 @@ class Supervisor:
         self._directory = directory
         self._started_ms = monotonic_ms()
         self._signals = Signals()
-        self._page = mmap.mmap(-1, workers * COUNTERS_PER_WORKER * 8)
+        self._page = mmap.mmap(-1, workers * m.COUNTER_STRIDE * 8)
         self._workers = [WorkerProcess(i, loop, self._on_messages) for i in range(workers)]
         self._coordinator = Coordinator(workers, 1)
         self._client_room = _room_for_clients(workers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
@@ -184,4 +183,3 @@ class Link:
 
 
 _NO_LINK: Final = Link()
-NextId = Callable[[], int]

@@ -151,8 +151,7 @@ class Connection(Link):
         self.context: tuple[int, int]
         dispatcher.bind(self)
 
-    # -- receiving
-    # ----------------------------------------------------------------------------------------
+    # -- receiving ---------------------------------------------------------------------------------
 
     def receive(self) -> bytes | None:
         """Read once; None when there is nothing to run (the connection may have been closed)."""
@@ -297,8 +296,7 @@ class Connection(Link):
             self.in_flush = True
             self._dispatcher.flushable.append(self)
 
-    # -- sending
-    # ------------------------------------------------------------------------------------------
+    # -- sending -----------------------------------------------------------------------------------
 
     def flush(self, *, head: bool = False) -> None:
         """Send the replies that are complete.
@@ -482,8 +480,7 @@ class Connection(Link):
             self._events = events
             self._modify(self.fd, events)
 
-    # -- time
-    # ---------------------------------------------------------------------------------------------
+    # -- time --------------------------------------------------------------------------------------
 
     def on_time(self, now_ms: int, timeout_ms: int) -> None:
         """Close if the client has been idle, or over its soft limit, for too long.
@@ -499,8 +496,7 @@ class Connection(Link):
         if timeout_ms and not owed and now_ms - self.client.last_ms > timeout_ms:
             self.close("idle")
 
-    # -- Link
-    # ---------------------------------------------------------------------------------------------
+    # -- Link --------------------------------------------------------------------------------------
 
     def state_changed(self) -> None:
         """Bind anew: the client's database, protocol, authentication or reply mode changed."""

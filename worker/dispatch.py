@@ -118,8 +118,7 @@ class Dispatcher:
         self._last_handle = 0
         self.now_ms = 0  # monotonic, set by the loop once per turn: deadlines
 
-    # -- a connection's state
-    # -----------------------------------------------------------------------------
+    # -- a connection's state ----------------------------------------------------------------------
 
     def bind(self, conn: Connection) -> None:
         """Choose the hot table and the hop context that fit the client's state."""
@@ -178,8 +177,7 @@ class Dispatcher:
                 if calls:
                     COMMANDS[name].calls += calls
 
-    # -- a client's commands
-    # ------------------------------------------------------------------------------
+    # -- a client's commands -----------------------------------------------------------------------
 
     def run(self, conn: Connection, commands: list[list[bytes]]) -> None:
         """Run a client's commands in order, until done or until one has to wait."""
@@ -404,8 +402,7 @@ class Dispatcher:
                 self.run(conn, todo)
             conn.todo_drained()
 
-    # -- routing
-    # ------------------------------------------------------------------------------------------
+    # -- routing -----------------------------------------------------------------------------------
 
     def _route(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
         spec = command.spec
@@ -488,8 +485,7 @@ class Dispatcher:
         keys = tuple([argv[at] for at in spec.key_positions(argv)]) if spec.keys else ()
         return self.participant.admit(db, keys, command.write, resume)
 
-    # -- running
-    # ------------------------------------------------------------------------------------------
+    # -- running -----------------------------------------------------------------------------------
 
     def _run_safely(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes:
         """Run a command over this partition's keys, log what it changed, and return the encoded
@@ -549,8 +545,7 @@ class Dispatcher:
         if code in stats.errors or len(stats.errors) < 128:
             stats.errors[code] = stats.errors.get(code, 0) + 1
 
-    # -- peers
-    # --------------------------------------------------------------------------------------------
+    # -- peers -------------------------------------------------------------------------------------
 
     def run_requests(self, peer: Peer, requests: list[Any]) -> list[Any]:
         """Run a peer's requests; return what is left when its replies have become too large for one
@@ -674,8 +669,7 @@ class Dispatcher:
             for conn in stalled:
                 self._unblock(conn)
 
-    # -- spanning commands
-    # --------------------------------------------------------------------------------
+    # -- spanning commands -------------------------------------------------------------------------
 
     def _span(
         self, conn: Connection, command: Command, argv: list[bytes], positions: list[int]

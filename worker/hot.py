@@ -108,8 +108,7 @@ class Hot:
         self.misses = self.mget_keys = self.mset_keys = self.vain_dels = 0
         return counts
 
-    # -- reads
-    # ------------------------------------------------------------------------------------------
+    # -- reads -------------------------------------------------------------------------------------
 
     def ping(self, argv: list[bytes]) -> bytes | int | None:
         """PING without an argument."""
@@ -234,8 +233,7 @@ class Hot:
         self.misses += missing
         return b"".join(parts)
 
-    # -- writes
-    # -----------------------------------------------------------------------------------------
+    # -- writes ------------------------------------------------------------------------------------
 
     def set(self, argv: list[bytes]) -> bytes | int | None:
         """SET without options over nothing or over a string that never expires."""

@@ -278,8 +278,7 @@ class Keyspace:
         self.store = store
         self._db = db
 
-    # -- facts
-    # ------------------------------------------------------------------------------------------
+    # -- facts -------------------------------------------------------------------------------------
 
     @property
     def db(self) -> Database:
@@ -300,8 +299,7 @@ class Keyspace:
         """Return the view of another database. Raises: ReplyError if there is no such database."""
         return self.store.view(index)
 
-    # -- reading
-    # ----------------------------------------------------------------------------------------
+    # -- reading -----------------------------------------------------------------------------------
 
     def find(self, key: bytes) -> Value | None:
         """Return what is stored at key (bytes, or an object with expire_ms), None if missing or
@@ -353,8 +351,7 @@ class Keyspace:
             return NO_KEY
         return expire_of(value) or NO_EXPIRE
 
-    # -- changing
-    # ---------------------------------------------------------------------------------------
+    # -- changing ----------------------------------------------------------------------------------
 
     def set(self, key: bytes, value: Value, expire_ms: int = 0) -> None:
         """Store a value, replacing what was there and its expire time.
@@ -455,8 +452,7 @@ class Keyspace:
         self.store.dirty += removed
         return removed
 
-    # -- saying
-    # -----------------------------------------------------------------------------------------
+    # -- saying ------------------------------------------------------------------------------------
 
     def propagate(self, *argv: bytes) -> None:
         """Log this effect in place of the command; said several times, the effects are logged in
@@ -473,8 +469,7 @@ class Keyspace:
         if self.store.notify is not None:
             self.store.notify(self._db.index, kind, event, key)
 
-    # -- all keys
-    # ---------------------------------------------------------------------------------------
+    # -- all keys ----------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         """Return the number of keys, expired ones that are still there included."""
@@ -510,8 +505,7 @@ class Keyspace:
                         return key
         return None
 
-    # -- inside
-    # -----------------------------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------------------------
 
     def _hint(self, slot: int, expire_ms: int) -> None:
         hints = self._db.next_expire

@@ -27,6 +27,7 @@ from typing import Any, Final
 
 from shoal.proto import messages as m
 from shoal.proto.limits import CLIENT_READ_BYTES, EXPIRE_REST_MS, MAX_PEER_OUTBOX_BYTES
+from shoal.proto.messages import COUNTER_STRIDE
 from shoal.proto.resp_reader import RequestReader
 from shoal.worker.aof import Segment
 from shoal.worker.client import Client
@@ -37,12 +38,10 @@ from shoal.worker.server import Server
 
 IN: Final = select.EPOLLIN
 OUT: Final = select.EPOLLOUT
-HEAD_WAIT_NS: Final = (
-    5_000_000  # how long complete replies wait for one that a peer owes, to be sent with it
-)
+# How long complete replies wait for one that a peer owes, to be sent with it.
+HEAD_WAIT_NS: Final = 5_000_000
 IDLE_S: Final = 1.0
 SPIN_S: Final = 0.001  # until a frame that is not announced yet is looked at again
-COUNTER_STRIDE: Final = 8  # 64-bit counters of the shared page: one to a cache line
 
 # A frame of a peer that has not been run: stamp, sender, seq, requests.
 Waiting = tuple[int, int, int, list[Any]]
@@ -142,8 +141,7 @@ class Loop:
         """End with this turn."""
         self._stopping = True
 
-    # -- what is polled
-    # -----------------------------------------------------------------------------------
+    # -- what is polled ----------------------------------------------------------------------------
 
     def watch(self, link: Peer | Uplink) -> None:
         """Poll a link's pipes, after they were made or replaced."""
@@ -193,8 +191,7 @@ class Loop:
         """Look for clients to disconnect, in a slice of them; called by the cron."""
         self._clients_cron.run()
 
-    # -- the turn
-    # -----------------------------------------------------------------------------------------
+    # -- the turn ----------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Take turns until Stopped is raised."""
@@ -384,8 +381,7 @@ class Loop:
                 raise Stopped
             self.on_descriptors(data, fds)
 
-    # -- the end of the turn
-    # --------------------------------------------------------------------------------
+    # -- the end of the turn -----------------------------------------------------------------------
 
     def _end_turn(self, started_ns: int) -> None:
         dispatcher = self._dispatcher
@@ -438,11 +434,7 @@ class Loop:
             self.on_disk(segment.error_text)
 
     def _send_frames(self) -> None:
-        senders = [
-            peer
-            for peer in self._others
-            if peer.requests or peer.replies or peer.late or peer.leaving
-        ]
+        senders = [peer for peer in self._others if peer.leaving or peer.has_news()]
         uplink = self._uplink
         if senders or uplink.messages:
             stamp_ns = time.monotonic_ns()
@@ -488,8 +480,7 @@ class Loop:
                     conn.flush(head=True)
                 self._heads[conn] = now_ns  # the next reply may also be waited for too long
 
-    # -- a log that cannot be written, under appendfsync always
-    # -----------------------------------------------
+    # -- a log that cannot be written, under appendfsync always ------------------------------------
 
     def _hold(self) -> None:
         """Keep back every reply of this turn, in which the log failed, until it is durable.

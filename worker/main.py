@@ -180,9 +180,7 @@ class Worker:
             step(*args)
         except SegmentError as error:
             self._tell((m.FAILED, "", (error.name, error.offset, error.reason)))
-        except ReplayError as error:
-            self._tell((m.FAILED, f"Loading the append only file: {error}", None))
-        except (OSError, EOFError) as error:
+        except (ReplayError, OSError, EOFError) as error:
             self._tell((m.FAILED, f"Loading the append only file: {error}", None))
 
     def _scan(self, files: Sequence[Any], exact: bool) -> None:

@@ -280,8 +280,7 @@ def resolve(argv: list[bytes]) -> Command:
     return entry
 
 
-# -- merging, by response policy
-# ---------------------------------------------------------------------------
+# -- merging, by response policy -------------------------------------------------------------------
 
 
 def merge_sum(parts: Sequence[PartAnswer]) -> Reply:

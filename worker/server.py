@@ -77,7 +77,6 @@ class Server:
         clients: connected clients of this worker by id.
         segment: the log, None with appendonly no.
         pause: the running CLIENT PAUSE; change it with `set_pause`.
-        latest_id: number of the newest client this worker has seen.
     """
 
     def __init__(
@@ -94,16 +93,11 @@ class Server:
         self.segment: Segment | None = None
         self.pause = Pause()
         self.on_pause_changed: Callable[[], None] = _nothing
-        self.on_config_changed: Callable[[dict[str, Any]], None] = _ignore
         self.cpu_seconds: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)  # user, system
         self.memory_bytes: Callable[[], int] = lambda: 0
         self.sleep: Callable[[float], None] = _ignore
-        self.die: Callable[[int], None] = (
-            _ignore  # DEBUG SEGFAULT and friends: ends this process now
-        )
-        self.reload: Callable[[], None] = (
-            _nothing  # DEBUG LOADAOF: flush, forget and replay the log
-        )
+        # DEBUG LOADAOF: flush, forget and replay the log
+        self.reload: Callable[[], None] = _nothing
         # DEBUG LOG, at the level warning
         self.log_warning: Callable[[str], None] = _ignore
         self.time_us: Callable[[], int] = lambda: 0  # wall clock, microseconds since the epoch

@@ -13,6 +13,7 @@ from shoal.proto import messages as m
 from shoal.proto.directives import Config
 from shoal.proto.frames import encode_frame
 from shoal.proto.limits import CLIENT_READ_BYTES, MAX_UNSENT_REPLY_BYTES
+from shoal.proto.messages import COUNTER_STRIDE
 from shoal.proto.resp_reader import RequestReader
 from shoal.proto.slots import key_slot, slot_range
 from shoal.worker.aof import Segment
@@ -20,7 +21,7 @@ from shoal.worker.client import Client
 from shoal.worker.commands import load_all
 from shoal.worker.dispatch import Dispatcher
 from shoal.worker.keyspace import Store
-from shoal.worker.loop import COUNTER_STRIDE, HEAD_WAIT_NS, Loop
+from shoal.worker.loop import HEAD_WAIT_NS, Loop
 from shoal.worker.participant import Participant
 from shoal.worker.peers import Peer, Uplink
 from shoal.worker.server import Server

@@ -203,7 +203,9 @@ def _conditions(options: Sequence[bytes]) -> set[bytes]:
 
 
 def _allowed(conditions: set[bytes], old_ms: int, at_ms: int) -> bool:
-    """Tell whether the conditions let `at_ms` replace `old_ms`, which is NO_EXPIRE for a key that never expires."""  # noqa: E501  COMMAND DOCS shows it whole
+    """Tell whether the conditions let `at_ms` replace `old_ms`, which is NO_EXPIRE for a key that
+    never expires.
+    """
     never = old_ms == NO_EXPIRE
     for condition in conditions:
         if condition == b"NX":
@@ -228,7 +230,9 @@ def _expire(
     unit_ms: int,
     base_ms: int,
 ) -> Reply:
-    """Set the expire time base_ms + time * unit_ms (ms since the epoch), if the options allow it."""  # noqa: E501  COMMAND DOCS shows it whole
+    """Set the expire time base_ms + time * unit_ms (ms since the epoch), if the options allow
+    it.
+    """
     conditions = _conditions(options)
     number = parse_int(time)
     if number is None:
@@ -317,7 +321,9 @@ def pexpireat(ks: Keyspace, key: bytes, milliseconds: bytes, *options: bytes) ->
 
 
 def _expire_time(ks: Keyspace, key: bytes, base_ms: int) -> int:
-    """Return key's expire time less base_ms in ms, or NO_EXPIRE, or NO_KEY; counts a hit or a miss."""  # noqa: E501  COMMAND DOCS shows it whole
+    """Return key's expire time less base_ms in ms, or NO_EXPIRE, or NO_KEY; counts a hit or a
+    miss.
+    """
     if ks.lookup_read(key) is None:
         return NO_KEY
     at_ms = ks.expire_at(key)
@@ -325,7 +331,9 @@ def _expire_time(ks: Keyspace, key: bytes, base_ms: int) -> int:
 
 
 def _rounded(ms: int) -> Reply:
-    """Return a time in whole seconds, half a second rounded up; NO_EXPIRE and NO_KEY as they are."""  # noqa: E501  COMMAND DOCS shows it whole
+    """Return a time in whole seconds, half a second rounded up; NO_EXPIRE and NO_KEY as they
+    are.
+    """
     return integer(ms if ms < 0 else (ms + 500) // 1000)
 
 
@@ -431,7 +439,9 @@ def _notify_replaced(ks: Keyspace, key: bytes, old: Value | None, new: Value) ->
 
 
 def _rename(ks: Keyspace, source: bytes, target: bytes, only_if_new: bool) -> bool:
-    """Rename a key; tell whether the new name is now (or was before) that of the value. Raises: ReplyError."""  # noqa: E501  COMMAND DOCS shows it whole
+    """Rename a key; tell whether the new name is now (or was before) that of the value. Raises:
+    ReplyError.
+    """
     value = ks.find(source)
     if value is None:
         raise errors.no_such_key()
@@ -575,7 +585,9 @@ def _pattern_slot(pattern: bytes) -> int | None:
 
 
 def _draw(ks: Keyspace) -> Reply:
-    """Return a random key with a score that grows slower the more keys there are; nothing without keys."""  # noqa: E501  COMMAND DOCS shows it whole
+    """Return a random key with a score that grows slower the more keys there are; nothing without
+    keys.
+    """
     key = ks.random_key()
     if key is None:
         return Array([])
@@ -639,7 +651,9 @@ _CURSOR: Final = re.compile(rb"[ \t-\r]*([+-]?)0*(\d{1,20})\Z")
 
 
 def parse_cursor(text: bytes) -> int:
-    """Return a cursor, 0 to 2**64 - 1, read as strtoull does unless it is a plain number. Raises: ReplyError."""  # noqa: E501  COMMAND DOCS shows it whole
+    """Return a cursor, 0 to 2**64 - 1, read as strtoull does unless it is a plain number. Raises:
+    ReplyError.
+    """
     number = parse_int(text)
     if number is not None and number >= 0:
         return number
@@ -690,7 +704,9 @@ def scan_tables(
 
 
 def _piece(table: Table, start: int, count: int) -> tuple[int, list[tuple[bytes, Value]]]:
-    """Return the keys at about `count` or more positions from `start` on, and the next position, 0 at the end."""  # noqa: E501  COMMAND DOCS shows it whole
+    """Return the keys at about `count` or more positions from `start` on, and the next position, 0
+    at the end.
+    """
     size = len(table)
     wanted = max(count, size // SLOT_PASSES)
     stop = start + ((POSITION_MASK * wanted // size) or 1) if wanted < size else POSITION_MASK + 1
@@ -792,7 +808,9 @@ def dbsize(ks: Keyspace) -> Reply:
 
 
 def _check_flush(options: Sequence[bytes]) -> None:
-    """Check ASYNC or SYNC. Both are the same here: the keys are gone at once, their memory is freed in slices."""  # noqa: E501  COMMAND DOCS shows it whole
+    """Check ASYNC or SYNC. Both are the same here: the keys are gone at once, their memory is freed
+    in slices.
+    """
     if len(options) > 1 or (options and options[0].upper() not in (b"ASYNC", b"SYNC")):
         raise errors.syntax_error()
 
@@ -882,7 +900,9 @@ def object_(ks: Keyspace, *_: bytes) -> Reply:
 
 
 def _object(ks: Keyspace, key: bytes) -> Value | None:
-    """Return what is stored at key; counts a hit or a miss, without the keymiss event of `lookup_read`."""  # noqa: E501  COMMAND DOCS shows it whole
+    """Return what is stored at key; counts a hit or a miss, without the keymiss event of
+    `lookup_read`.
+    """
     value = ks.find(key)
     if value is None:
         ks.store.misses += 1
