@@ -397,6 +397,11 @@ def timeout_not_an_integer() -> ReplyError:
     return ReplyError("ERR timeout is not an integer or out of range")
 
 
+def timeout_not_a_float() -> ReplyError:
+    """Build the error of a timeout in seconds that is no number."""
+    return ReplyError("ERR timeout is not a float or out of range")
+
+
 def timeout_is_negative() -> ReplyError:
     """Build the error of a timeout below zero."""
     return ReplyError("ERR timeout is negative")

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from shoal.worker.keyspace import Database, Keyspace, Store, Table, Value
-from shoal.worker.values import is_big
 
 # Keys looked at between two looks at the clock: 0.1 to 0.3 ms if all of them expire.
 SLICE: Final = 128
@@ -166,12 +165,9 @@ class ExpireCycle:
         if not expired:
             return
         self._expired += len(expired)
-        store = self._store
-        ks: Keyspace = store.view(db.index)
-        for key, value in expired:
+        ks: Keyspace = self._store.view(db.index)
+        for key, _ in expired:
             ks.expire_now(key)
-            if is_big(value):
-                store.garbage.append(value)
 
 
 _END: Final = object()

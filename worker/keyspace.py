@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from shoal.proto import errors
 from shoal.proto.slots import SLOTS, key_slot
+from shoal.worker.values import is_big
 from shoal.worker.values.string import String
 
 # bytes, String, or an object with expire_ms; mypy has no closed union for what is yet to come
@@ -244,21 +245,24 @@ class Store:
         return removed
 
     def free_some(self, steps: int) -> None:
-        """Free up to about `steps` entries of what flush and lazy deletion left behind.
-
-        A dict is emptied in slices, and nobody else may hold it; anything else is dropped in one
-        step.
+        """Free up to about `steps` entries of what flushes and deletions left behind: tables of
+        slots, and values that are big. Nobody else may hold them.
         """
         garbage = self.garbage
         while garbage and steps > 0:
             item = garbage[0]
-            size = len(item) if isinstance(item, dict) else 0
-            if size > steps:
-                for _ in range(steps):
-                    item.popitem()
-                return
-            garbage.popleft()
-            steps -= size + 1
+            if not isinstance(item, dict):
+                steps -= item.free(steps) + 1
+                if not len(item):
+                    garbage.popleft()
+                continue
+            while item and steps > 0:
+                _, value = item.popitem()
+                steps -= 1
+                if is_big(value):
+                    garbage.append(value)
+            if not item:
+                garbage.popleft()
 
 
 class Keyspace:
@@ -368,8 +372,11 @@ class Keyspace:
         if old is None:
             db.size += 1
             self.notify(b"n", b"new", key)
-        elif old.__class__ is not bytes and old.expire_ms:
-            db.volatile -= 1
+        elif old.__class__ is not bytes:
+            if old.expire_ms:
+                db.volatile -= 1
+            if old is not value and is_big(old):
+                self.store.garbage.append(old)
         # Only now: the old value may be this very object, about to get another expire time.
         if value.__class__ is bytes:
             if expire_ms:
@@ -391,13 +398,37 @@ class Keyspace:
 
     def delete(self, key: bytes) -> bool:
         """Remove key; tell whether it was there. An expired key counts as missing (and is
-        removed).
+        removed). A big value is freed in slices.
         """
-        if self.find(key) is None:
+        value = self.take(key)
+        if value is None:
             return False
-        self._remove(key)
-        self.changed(key)
+        if is_big(value):
+            self.store.garbage.append(value)
         return True
+
+    def take(self, key: bytes) -> Value | None:
+        """Remove key and return what was stored there, None if it was missing (or expired): it may
+        be stored elsewhere.
+        """
+        value = self.find(key)
+        if value is not None:
+            self._remove(key)
+            self.changed(key)
+        return value
+
+    def store_result(self, key: bytes, value: Value | None) -> Value | None:
+        """Put a computed value at key, or nothing (None): what the STORE commands do.
+
+        Returns: what was there before, which is about to be freed: to look at its type, no more.
+        """
+        old = self.find(key)
+        if value is None:
+            if old is not None:
+                self.delete(key)
+        else:
+            self.set(key, value)
+        return old
 
     def set_expire(self, key: bytes, expire_ms: int) -> None:
         """Give an existing key an expire time, ms since the epoch (in the future)."""
@@ -438,7 +469,9 @@ class Keyspace:
     def expire_now(self, key: bytes) -> None:
         """Remove a key whose expire time has passed, and log that as a DEL."""
         store = self.store
-        self._remove(key)
+        value = self._remove(key)
+        if is_big(value):
+            store.garbage.append(value)
         store.expired_keys += 1
         if store.log is not None:
             store.log(self._db.index, (b"DEL", key))
@@ -513,12 +546,13 @@ class Keyspace:
         if known is None or expire_ms < known:
             hints[slot] = expire_ms
 
-    def _remove(self, key: bytes) -> None:
+    def _remove(self, key: bytes) -> Value:
         db = self._db
         value = db.keys_in(key_slot(key)).pop(key)
         db.size -= 1
         if value.__class__ is not bytes and value.expire_ms:
             db.volatile -= 1
+        return value
 
 
 def _typed(value: Value, kind: type | None) -> Any:

@@ -38,6 +38,8 @@ from shoal.worker.participant import Participant
 from shoal.worker.peers import Peer, Uplink
 from shoal.worker.replay import Replayer, ReplayError
 from shoal.worker.server import Facts, Server
+from shoal.worker.values import rebuild
+from shoal.worker.values.limits import LIMITS
 
 Ends = tuple[int, int]
 
@@ -472,6 +474,7 @@ class Worker:
         """Act on what has changed; without an argument on everything that is not read in place."""
         config = self._config
         RequestReader.proto_max_bulk_len = config.proto_max_bulk_len
+        LIMITS.take(config)
         self._log.level = LEVELS.index(config.loglevel)
         if "appendfsync" in changed and self._segment is not None:
             self._segment.set_policy(config.appendfsync)
@@ -520,12 +523,7 @@ def dump(store: Store, db: int, slots: range) -> Iterator[tuple[bytes, ...]]:
     view = store.view(db)
     for slot in slots:
         for key, value in view.db.keys_in(slot).items():
-            if value.__class__ is bytes:
-                yield b"SET", key, value
-            elif value.expire_ms:
-                yield b"SET", key, bytes(value.data), b"PXAT", b"%d" % value.expire_ms
-            else:
-                yield b"SET", key, bytes(value.data)
+            yield from rebuild(key, value)
 
 
 def _files(wire: tuple[Any, ...]) -> WorkerFiles:

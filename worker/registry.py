@@ -34,6 +34,45 @@ class _Later(Node):
 LATER: Final[Node] = _Later()
 
 
+class Wait(Node):
+    """What a blocking command answers that cannot be served now.
+
+    The dispatcher keeps it until it can: then the handler is called again, with the same arguments,
+    and may answer, raise, or return a Wait again, by which it keeps its place and its time.
+
+    Attributes:
+        keys: any of them may serve it.
+        timeout_ms: after which the client gets `timeout_reply`; 0 for never.
+        kind: value class; it is tried again when a key of this class has appeared or changed.
+        argv: arguments of the handler from now on, if not those it was called with (XREAD's `$`).
+        on_nokey: it is tried again too when a key has gone or has another type (XREADGROUP).
+    """
+
+    __slots__ = ("argv", "keys", "kind", "on_nokey", "timeout_ms", "timeout_reply")
+
+    def __init__(
+        self,
+        keys: tuple[bytes, ...],
+        timeout_ms: int,
+        kind: type,
+        timeout_reply: Reply,
+        argv: tuple[bytes, ...] | None = None,
+        *,
+        on_nokey: bool = False,
+    ) -> None:
+        self.keys = keys
+        self.timeout_ms = timeout_ms
+        self.kind = kind
+        self.timeout_reply = timeout_reply
+        self.argv = argv
+        self.on_nokey = on_nokey
+
+    def encode(self, resp: int) -> bytes:
+        """Return the reply of one that may not wait: Redis answers as after the timeout."""
+        reply = self.timeout_reply
+        return reply if isinstance(reply, bytes) else reply.encode(resp)
+
+
 class Scope(Enum):
     """Where a command's handler runs."""
 

@@ -216,6 +216,11 @@ class Collection(list[int]):
     def copy(self) -> Collection:
         return Collection(self)
 
+    def free(self, steps: int) -> int:
+        freed = len(self[-steps:])
+        del self[-steps:]
+        return freed
+
 
 def test_values_of_other_types() -> None:
     partition = Partition()
@@ -243,14 +248,50 @@ def test_values_of_other_types() -> None:
     check_store(partition.store)
 
 
-@pytest.mark.parametrize(("name", "left"), [(b"UNLINK", 1), (b"DEL", 0)])
-def test_unlink_leaves_big_values_to_the_garbage(name: bytes, left: int) -> None:
+BIG = range(LAZY_FREE_ABOVE + 1)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "UNLINK big small",
+        "DEL big small",
+        "SET big v",
+        "RENAME small big",
+        "COPY small big REPLACE",
+    ],
+)
+def test_a_big_value_that_goes_is_freed_in_slices(line: str) -> None:
     partition = Partition()
-    partition.ks.set(b"big", Collection(range(LAZY_FREE_ABOVE + 1)))
+    partition.ks.set(b"big", Collection(BIG))
     partition.ks.set(b"small", Collection(range(LAZY_FREE_ABOVE)))
-    partition.ks.set(b"string", b"v" * 100_000)
-    partition.run([name, b"big", b"small", b"string"])
-    assert len(partition.store.garbage) == left
+    partition.run(split_line(line))
+    store = partition.store
+    assert [len(item) for item in store.garbage] == [len(BIG)]
+    store.free_some(10)
+    assert [len(item) for item in store.garbage] == [len(BIG) - 10]
+    store.free_some(len(BIG))
+    assert not store.garbage
+
+
+@pytest.mark.parametrize("line", ["RENAME big other", "MOVE big 1", "COPY big other"])
+def test_a_big_value_that_stays_is_not_freed(line: str) -> None:
+    partition = Partition()
+    partition.ks.set(b"big", Collection(BIG))
+    partition.run(split_line(line))
+    assert not partition.store.garbage
+
+
+def test_big_values_of_a_flushed_table_are_freed_in_slices() -> None:
+    partition = Partition()
+    for n in range(5):
+        partition.ks.set(b"{t}%d" % n, Collection(range(1000)))
+    partition.run([b"FLUSHALL"])
+    slices = 0
+    while partition.store.garbage:
+        partition.store.free_some(100)
+        slices += 1
+    assert slices >= 50
 
 
 def test_the_random_key_of_several_partitions_is_drawn_by_their_sizes() -> None:

@@ -13,7 +13,8 @@ from shoal.proto.errors import ReplyError
 from shoal.proto.glob import compile_glob
 from shoal.proto.slots import SLOTS, key_slot, owner_of, slot_range
 from shoal.worker.commands import keys as commands
-from shoal.worker.commands.keys import parse_cursor, scan_tables
+from shoal.worker.commands.keys import scan_tables
+from shoal.worker.commands.parse import cursor as parse_cursor
 from shoal.worker.keyspace import Database, Store
 from shoal.worker.registry import COMMANDS
 from support.keyspace import NOW_MS

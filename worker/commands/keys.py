@@ -40,6 +40,7 @@ from shoal.proto.replies import (
 )
 from shoal.proto.slots import SLOTS, key_slot
 from shoal.proto.spec import CommandFlag, KeySpec, key_at, keys_from
+from shoal.worker.commands import parse
 from shoal.worker.keyspace import NO_EXPIRE, NO_KEY, Database, Keyspace, Table, Value, expire_of
 from shoal.worker.registry import (
     LockScope,
@@ -50,7 +51,7 @@ from shoal.worker.registry import (
     merge_same,
     merge_sum,
 )
-from shoal.worker.values import copy_value, encoding, is_big, type_name
+from shoal.worker.values import copy_value, encoding, type_name
 
 WRITE, READONLY, FAST = CommandFlag.WRITE, CommandFlag.READONLY, CommandFlag.FAST
 DENYOOM, LOADING, STALE = CommandFlag.DENYOOM, CommandFlag.LOADING, CommandFlag.STALE
@@ -77,17 +78,12 @@ _SUMMED: Final = Spanning(LockScope.KEYS, merge_sum)
 # -- is it there, delete it ------------------------------------------------------------------------
 
 
-def _delete(ks: Keyspace, keys: Sequence[bytes], lazily: bool) -> Reply:
+def _delete(ks: Keyspace, keys: Sequence[bytes]) -> Reply:
     deleted = 0
     for key in keys:
-        value = ks.find(key)
-        if value is None:
-            continue
-        ks.delete(key)
-        ks.notify(b"g", b"del", key)
-        if lazily and is_big(value):
-            ks.store.garbage.append(value)
-        deleted += 1
+        if ks.delete(key):
+            ks.notify(b"g", b"del", key)
+            deleted += 1
     return integer(deleted)
 
 
@@ -108,7 +104,7 @@ def _delete(ks: Keyspace, keys: Sequence[bytes], lazily: bool) -> Reply:
 )
 def del_(ks: Keyspace, *keys: bytes) -> Reply:
     """Deletes one or more keys."""
-    return _delete(ks, keys, lazily=False)
+    return _delete(ks, keys)
 
 
 @command(
@@ -127,7 +123,7 @@ def del_(ks: Keyspace, *keys: bytes) -> Reply:
 )
 def unlink(ks: Keyspace, *keys: bytes) -> Reply:
     """Asynchronously deletes one or more keys."""
-    return _delete(ks, keys, lazily=True)
+    return _delete(ks, keys)  # DEL frees in slices too
 
 
 @command(
@@ -450,7 +446,7 @@ def _rename(ks: Keyspace, source: bytes, target: bytes, only_if_new: bool) -> bo
     if source == target:
         return True
     expire_ms = expire_of(value)
-    ks.delete(source)
+    ks.take(source)
     old = _replace(ks, target, value, expire_ms)
     ks.notify(b"g", b"rename_from", source)
     ks.notify(b"g", b"rename_to", target)
@@ -561,7 +557,7 @@ def move(ks: Keyspace, key: bytes, db: bytes) -> Reply:
     if value is None or there.exists(key):
         return ZERO
     expire_ms = expire_of(value)
-    ks.delete(key)
+    ks.take(key)
     there.set(key, value, expire_ms)
     ks.notify(b"g", b"move_from", key)
     there.notify(b"g", b"move_to", key)
@@ -647,25 +643,6 @@ def keys(ks: Keyspace, pattern: bytes) -> Reply:
     return bulk_array(live if pattern == b"*" else filter(compile_glob(pattern), live))
 
 
-_CURSOR: Final = re.compile(rb"[ \t-\r]*([+-]?)0*(\d{1,20})\Z")
-
-
-def parse_cursor(text: bytes) -> int:
-    """Return a cursor, 0 to 2**64 - 1, read as strtoull does unless it is a plain number. Raises:
-    ReplyError.
-    """
-    number = parse_int(text)
-    if number is not None and number >= 0:
-        return number
-    found = _CURSOR.match(text.partition(b"\0")[0])
-    if number is not None or found is None:
-        raise errors.invalid_cursor()
-    number = int(found[2])
-    if number >= 1 << 64:
-        raise errors.invalid_cursor()
-    return -number % (1 << 64) if found[1] == b"-" else number
-
-
 def scan_tables(
     db: Database, cursor: int, count: int, only: int | None = None
 ) -> tuple[int, list[tuple[bytes, Value]]]:
@@ -726,7 +703,7 @@ def _scan_route(argv: list[bytes]) -> int:
     if fixed is not None:
         return fixed
     try:
-        return parse_cursor(argv[1]) & (SLOTS - 1)
+        return parse.cursor(argv[1]) & (SLOTS - 1)
     except errors.ReplyError:
         return 0  # whoever runs it says the same error
 
@@ -747,31 +724,9 @@ def _scan_route(argv: list[bytes]) -> int:
 )
 def scan(ks: Keyspace, cursor_text: bytes, *options: bytes) -> Reply:
     """Iterates over the key names in the database."""
-    cursor = parse_cursor(cursor_text)
-    count, pattern, kind = 10, b"*", b""
-    rest = iter(options)
-    for option in rest:
-        word = option.upper()
-        if word == b"NOVALUES":
-            raise errors.novalues_outside_hscan()
-        value = next(rest, None)
-        if value is None:
-            raise errors.syntax_error()
-        if word == b"COUNT":
-            number = parse_int(value)
-            if number is None:
-                raise errors.not_an_integer()
-            if number < 1:
-                raise errors.syntax_error()
-            count = number
-        elif word == b"MATCH":
-            pattern = value
-        elif word == b"TYPE":
-            kind = value.lower()
-        else:
-            raise errors.syntax_error()
-    after, found = scan_tables(ks.db, cursor, count, _scan_pattern_slot(options))
-    matches = None if pattern == b"*" else compile_glob(pattern)
+    cursor = parse.cursor(cursor_text)
+    limit, matches, kind, _ = parse.scan_options(options, b"scan")
+    after, found = scan_tables(ks.db, cursor, limit, _scan_pattern_slot(options))
     now_ms = ks.now_ms
     names, expired = [], []
     for key, stored in found:

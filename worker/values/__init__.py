@@ -1,12 +1,23 @@
 """The values of keys, a class for each Redis type; plain strings are `bytes`.
 
 What a stored value is to the commands that take every type. A class for another type than string
-has: `type_name` and `encoding` (bytes, as TYPE and OBJECT ENCODING answer), `expire_ms`, `copy()`,
-which shares nothing that changes, and `__len__`, the number of its elements.
+has:
+
+- `type_name` and `encoding`, bytes, as TYPE and OBJECT ENCODING answer;
+- `expire_ms`, the key's expire time (0 for never), which only the keyspace changes;
+- `__len__`, the number of its elements; 0 only between a command's change and its deletion;
+- `copy()`: the same elements, nothing shared that changes, no expire time;
+- `commands(key)`: yields the commands that rebuild it, each of a bounded number of elements;
+- `memory_bytes(samples)`: the bytes it takes, estimated from so many elements, 0 for all of them;
+- `free(steps)`: lets go of about `steps` elements and returns their number; called until it is
+  empty, and nothing else is called in between;
+- `check()`: asserts its invariants (tests).
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from typing import Any, Final
 
 from shoal.proto.numbers import parse_int
@@ -62,3 +73,28 @@ def is_big(value: Any) -> bool:
     if value.__class__ is bytes or value.__class__ is String:
         return False
     return len(value) > LAZY_FREE_ABOVE
+
+
+def rebuild(key: bytes, value: Any) -> Iterator[tuple[bytes, ...]]:
+    """Yield the commands that make a stored value again, its expire time included."""
+    if value.__class__ is bytes:
+        yield b"SET", key, value
+    elif value.__class__ is String:
+        if value.expire_ms:
+            yield b"SET", key, bytes(value.data), b"PXAT", b"%d" % value.expire_ms
+        else:
+            yield b"SET", key, bytes(value.data)
+    else:
+        yield from value.commands(key)
+        if value.expire_ms:
+            yield b"PEXPIREAT", key, b"%d" % value.expire_ms
+
+
+def memory_bytes(value: Any, samples: int) -> int:
+    """Return about how many bytes a stored value takes; see `memory_bytes` of a value class."""
+    if value.__class__ is bytes:
+        return sys.getsizeof(value)
+    if value.__class__ is String:
+        return sys.getsizeof(value) + sys.getsizeof(value.data)
+    size: int = value.memory_bytes(samples)
+    return size
