@@ -15,9 +15,9 @@ class ReplyError(Exception):
     """An error reply: the text without the leading `-` and without CRLF, its code first."""
 
     def __init__(self, text: str | bytes) -> None:
-        """Keep the text as bytes; CR and LF become spaces, as they would end the reply."""
+        """Keep the text as bytes; CR and LF, which would end the reply, become spaces or go."""
         raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
-        self.text = raw.replace(b"\r", b" ").replace(b"\n", b" ")
+        self.text = raw.rstrip(b"\r\n").replace(b"\r", b" ").replace(b"\n", b" ")
         super().__init__(self.text)
 
     def encode(self) -> bytes:
@@ -392,6 +392,11 @@ def bad_unblock_reason() -> ReplyError:
     return ReplyError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
 
 
+def unblocked() -> ReplyError:
+    """Build the reply to a blocking command that CLIENT UNBLOCK ends with an error."""
+    return ReplyError("UNBLOCKED client unblocked via CLIENT UNBLOCK")
+
+
 def timeout_not_an_integer() -> ReplyError:
     """Build the error of a timeout in milliseconds that is no integer."""
     return ReplyError("ERR timeout is not an integer or out of range")
@@ -410,3 +415,196 @@ def timeout_is_negative() -> ReplyError:
 def timeout_out_of_range() -> ReplyError:
     """Build the error of a timeout that ends after the last millisecond of a 64-bit clock."""
     return ReplyError("ERR timeout is out of range")
+
+
+# -- lists -----------------------------------------------------------------------------------------
+
+
+def index_out_of_range() -> ReplyError:
+    """Build the error of LSET with an index that does not exist."""
+    return ReplyError("ERR index out of range")
+
+
+def count_is_negative() -> ReplyError:
+    """Build the error of a count of elements (LPOP) that is negative or no integer."""
+    return ReplyError("ERR value is out of range, must be positive")
+
+
+def option_is_negative(option: str) -> ReplyError:
+    """Build the error of LPOS with a COUNT or MAXLEN that is negative or no integer."""
+    return ReplyError(f"ERR {option} can't be negative")
+
+
+def rank_is_zero() -> ReplyError:
+    """Build the error of LPOS with RANK 0."""
+    return ReplyError(
+        "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use "
+        "negative to start from the end of the list"
+    )
+
+
+def should_be_positive(what: str) -> ReplyError:
+    """Build the error of a `numkeys` or a `count` (LMPOP) that is not positive or no integer."""
+    return ReplyError(f"ERR {what} should be greater than 0")
+
+
+# -- geo -------------------------------------------------------------------------------------------
+
+
+def invalid_position(longitude: float, latitude: float) -> ReplyError:
+    """Build the error of a position that a geohash cannot denote."""
+    return ReplyError(f"ERR invalid longitude,latitude pair {longitude:f},{latitude:f}")
+
+
+def not_numeric(what: str) -> ReplyError:
+    """Build the error of a radius, width or height that is no number."""
+    return ReplyError(f"ERR need numeric {what}")
+
+
+def negative_radius() -> ReplyError:
+    """Build the error of a search by a negative radius."""
+    return ReplyError("ERR radius cannot be negative")
+
+
+def negative_box() -> ReplyError:
+    """Build the error of a search by a box with a negative side."""
+    return ReplyError("ERR height or width cannot be negative")
+
+
+def unsupported_unit() -> ReplyError:
+    """Build the error of a unit of length that does not exist."""
+    return ReplyError("ERR unsupported unit provided. please use M, KM, FT, MI")
+
+
+def member_not_found() -> ReplyError:
+    """Build the error of a search around a member that is not there."""
+    return ReplyError("ERR could not decode requested zset member")
+
+
+def count_not_positive() -> ReplyError:
+    """Build the error of a search's COUNT below 1."""
+    return ReplyError("ERR COUNT must be > 0")
+
+
+def any_without_count() -> ReplyError:
+    """Build the error of a search with ANY and no COUNT."""
+    return ReplyError("ERR the ANY argument requires COUNT argument")
+
+
+def store_with_details(what: str) -> ReplyError:
+    """Build the error of a search that stores, with options that only a reply can show."""
+    return ReplyError(f"ERR {what} is not compatible with WITHDIST, WITHHASH and WITHCOORD options")
+
+
+def exactly_one_of(words: str, command: str) -> ReplyError:
+    """Build the error of GEOSEARCH without a centre or without a shape."""
+    return ReplyError(f"ERR exactly one of {words} can be specified for {command}")
+
+
+# -- bitmaps and HyperLogLog -----------------------------------------------------------------------
+
+
+def bad_bit_offset() -> ReplyError:
+    """Build the error of a bit offset that is no integer, negative, or beyond the longest string."""
+    return ReplyError("ERR bit offset is not an integer or out of range")
+
+
+def bad_bit() -> ReplyError:
+    """Build the error of SETBIT with a bit that is neither 0 nor 1."""
+    return ReplyError("ERR bit is not an integer or out of range")
+
+
+def bit_not_0_or_1() -> ReplyError:
+    """Build the error of BITPOS with an integer that is neither 0 nor 1."""
+    return ReplyError("ERR The bit argument must be 1 or 0.")
+
+
+def bitop_needs_one_key() -> ReplyError:
+    """Build the error of BITOP NOT with several source keys."""
+    return ReplyError("ERR BITOP NOT must be called with a single source key.")
+
+
+def bitop_needs_two_keys(operation: bytes) -> ReplyError:
+    """Build the error of BITOP DIFF, DIFF1 or ANDOR (upper case) with one source key."""
+    return ReplyError(b"ERR BITOP %b must be called with at least two source keys." % operation)
+
+
+def bad_bitfield_type() -> ReplyError:
+    """Build the error of a bit field that is not i1 to i64 or u1 to u63."""
+    return ReplyError(
+        "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but "
+        "i64 is."
+    )
+
+
+def bad_overflow_type() -> ReplyError:
+    """Build the error of BITFIELD OVERFLOW with a word that is not WRAP, SAT or FAIL."""
+    return ReplyError("ERR Invalid OVERFLOW type specified")
+
+
+def bitfield_ro_only_gets() -> ReplyError:
+    """Build the error of BITFIELD_RO with SET or INCRBY."""
+    return ReplyError("ERR BITFIELD_RO only supports the GET subcommand")
+
+
+def not_a_hyperloglog() -> ReplyError:
+    """Build the error of a HyperLogLog command on another string."""
+    return ReplyError("WRONGTYPE Key is not a valid HyperLogLog string value.")
+
+
+def corrupted_hyperloglog() -> ReplyError:
+    """Build the error of a HyperLogLog whose opcodes do not cover its registers."""
+    return ReplyError("INVALIDOBJ Corrupted HLL object detected")
+
+
+def pfdebug_no_such_key() -> ReplyError:
+    """Build the error of PFDEBUG on a missing key."""
+    return ReplyError("ERR The specified key does not exist")
+
+
+def pfdebug_not_sparse() -> ReplyError:
+    """Build the error of PFDEBUG DECODE on a dense HyperLogLog."""
+    return ReplyError("ERR HLL encoding is not sparse")
+
+
+def pfdebug_unknown(name: bytes) -> ReplyError:
+    """Build the error of a word after PFDEBUG that it does not know."""
+    return ReplyError(b"ERR Unknown PFDEBUG subcommand '%b'" % name)
+
+
+def pfdebug_on_or_off() -> ReplyError:
+    """Build the error of PFDEBUG SIMD with another word."""
+    return ReplyError("ERR Argument must be ON or OFF")
+
+
+def pfselftest_failed(what: str) -> ReplyError:
+    """Build the error of PFSELFTEST that found this wrong."""
+    return ReplyError(f"TESTFAILED {what}")
+
+
+# -- sets and SORT ---------------------------------------------------------------------------------
+
+
+def must_be_positive() -> ReplyError:
+    """Build the error of a count that is no integer or below zero."""
+    return ReplyError("ERR value is out of range, must be positive")
+
+
+def numkeys_not_positive() -> ReplyError:
+    """Build the error of SINTERCARD and its kind with a number of keys that is none, or below 1."""
+    return ReplyError("ERR numkeys should be greater than 0")
+
+
+def numkeys_too_large() -> ReplyError:
+    """Build the error of SINTERCARD and its kind with more keys announced than arguments follow."""
+    return ReplyError("ERR Number of keys can't be greater than number of args")
+
+
+def limit_is_negative() -> ReplyError:
+    """Build the error of SINTERCARD and its kind with a LIMIT that is no integer, or below zero."""
+    return ReplyError("ERR LIMIT can't be negative")
+
+
+def scores_not_numbers() -> ReplyError:
+    """Build the error of SORT without ALPHA on what is not all numbers."""
+    return ReplyError("ERR One or more scores can't be converted into double")

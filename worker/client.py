@@ -181,5 +181,15 @@ class Link:
         """Tell whether CLIENT PAUSE holds a command of the client back."""
         return False
 
+    def is_blocked(self) -> bool:
+        """Tell whether the client is in a blocking command."""
+        return False
+
+    def unblock(self, *, with_error: bool) -> bool:
+        """End a blocking command as after its timeout, or with an error; tell whether there is
+        one.
+        """
+        return False
+
 
 _NO_LINK: Final = Link()

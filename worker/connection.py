@@ -38,7 +38,8 @@ from shoal.worker.client import Client, Link, ReplyMode
 from shoal.worker.commands.client import describe
 
 if TYPE_CHECKING:
-    from shoal.worker.dispatch import Dispatcher
+    from shoal.worker.blocking import Waiter
+    from shoal.worker.dispatch import Dispatcher, RemoteWait
     from shoal.worker.server import Server
 
 IN: Final = select.EPOLLIN
@@ -61,6 +62,7 @@ class Block(IntEnum):
     OUTPUT = 4  # too much that the client has not read
     TURN = 5  # for its turn: nothing else is in its way
     CLOSING = 6  # nothing more will run; it closes once its replies are sent
+    KEYS = 7  # for a key, in a blocking command
 
 
 class Connection(Link):
@@ -76,6 +78,7 @@ class Connection(Link):
             (`Dispatcher.bind`).
         big_bytes: bytes of large replies in `out`; not 0 also when a command waits for their end.
         in_flush: it stands in the dispatcher's list of connections to flush.
+        wait: the blocking command under way (`Dispatcher`), None for none.
         eof: the client has closed its side: close once its commands are answered.
     """
 
@@ -107,6 +110,7 @@ class Connection(Link):
         "send",
         "sock",
         "todo",
+        "wait",
         "waiting",
     )
 
@@ -144,6 +148,7 @@ class Connection(Link):
         self.eof = False
         self._stopped = False
         self.closed = False
+        self.wait: Waiter | RemoteWait | None = None
         self._outbox: deque[memoryview] = deque()
         self.outbox_bytes = 0
         self.over_soft_since_ms = 0
@@ -172,8 +177,9 @@ class Connection(Link):
 
     def at_eof(self) -> None:
         """The client has closed its side: answer what it sent before, as Redis does, and close."""
-        if self.blocked is Block.PAUSED:  # Redis does not run what it has held back
-            self.close("closed by the client in a pause")
+        if self.blocked in (Block.PAUSED, Block.KEYS):
+            # Redis does not run what it has held back, and whom a key is awaited for has gone.
+            self.close("closed by the client while its command was blocked")
         elif self.waiting or self.blocked or self._has_input() or self.out or self._outbox:
             self.eof = True
             self._update_polling()
@@ -514,6 +520,8 @@ class Connection(Link):
         self.closed = True
         if self.blocked is Block.PAUSED:
             self._dispatcher.forget_paused(self)
+        if self.wait is not None:
+            self._dispatcher.stop_waiting(self)
         self.blocked = Block.CLOSING  # nothing more of it is run
         self.drop_input()
         self.out.clear()
@@ -537,8 +545,25 @@ class Connection(Link):
         """Tell whether CLIENT PAUSE holds a command of the client back."""
         return self.blocked is Block.PAUSED
 
+    def is_blocked(self) -> bool:
+        """Tell whether the client is in a blocking command."""
+        return self.blocked is Block.KEYS
 
-_WAITING_FOR_US: Final = frozenset({Block.REPLY, Block.PAUSED, Block.PEER, Block.TURN})
+    def unblock(self, *, with_error: bool) -> bool:
+        """End a blocking command as after its timeout, or with an error; tell whether there is
+        one.
+        """
+        return self.blocked is Block.KEYS and self._dispatcher.unblock(self, with_error=with_error)
+
+    @property
+    def owes_head(self) -> bool:
+        """Whether replies may stand in front of one that has not come."""
+        if self.blocked is Block.KEYS and len(self.out) == 1:
+            return False  # that one's is the only place, and nobody knows when it comes
+        return bool(self.waiting and self.out)
+
+
+_WAITING_FOR_US: Final = frozenset({Block.REPLY, Block.PAUSED, Block.PEER, Block.TURN, Block.KEYS})
 _NO_OBSTACLE: Final = frozenset({Block.NOTHING, Block.TURN})
 
 

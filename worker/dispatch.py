@@ -30,14 +30,26 @@ from shoal.proto.limits import (
     MAX_UNSENT_REPLY_BYTES,
     PARK_MS,
 )
-from shoal.proto.messages import CALL, SPAN, SUPERVISOR
+from shoal.proto.messages import CALL, DONE, SPAN, SUPERVISOR
 from shoal.proto.replies import Array, Reply, encode
 from shoal.proto.slots import SLOTS, key_slot, owner_of
+from shoal.worker.blocking import Blocking, State, Waiter
 from shoal.worker.client import ReplyMode
 from shoal.worker.connection import Block, Connection
-from shoal.worker.hot import Hot, HotTable
-from shoal.worker.participant import Part, Participant
-from shoal.worker.peers import Context, Hop, Peer, Uplink
+from shoal.worker.direct import BIG_REPLY, DirectCommands
+from shoal.worker.hot import Hot
+from shoal.worker.participant import Claim, Part, Participant
+from shoal.worker.peers import (
+    CANCEL,
+    ERROR,
+    OFFER,
+    TAKE,
+    TIMEOUT,
+    Context,
+    Hop,
+    Peer,
+    Uplink,
+)
 from shoal.worker.registry import (
     COMMANDS,
     LATER,
@@ -45,6 +57,7 @@ from shoal.worker.registry import (
     LockScope,
     PartAnswer,
     Scope,
+    Wait,
     resolve,
 )
 from shoal.worker.server import Server
@@ -53,9 +66,9 @@ if TYPE_CHECKING:
     from shoal.worker.aof import Segment
 
 _HTTP: Final = (b"post", b"host:")
-_BIG_REPLY: Final = 4096  # replies below this are not counted one by one
-
 Stop = bool
+
+_GONE: Final = object()
 
 
 class _Span:
@@ -70,6 +83,25 @@ class _Span:
         self.resp = conn.client.resp
 
 
+class RemoteWait:
+    """A blocking command of our client that its owner has not answered.
+
+    Attributes:
+        peer: the owner; hop: the request; handle: what the owner calls it, None until it has said
+            that the answer comes later.
+        ending: TIMEOUT or ERROR once CLIENT UNBLOCK has asked for that.
+        taken: the owner was told to serve it: from then on it may have been done.
+    """
+
+    __slots__ = ("ending", "handle", "hop", "peer", "taken")
+
+    def __init__(self, peer: Peer, hop: Hop) -> None:
+        self.peer, self.hop = peer, hop
+        self.handle: int | None = None
+        self.ending: int | None = None
+        self.taken = False
+
+
 class Dispatcher:
     """Runs the commands of this worker's clients, of its peers, and its parts of spanning commands.
 
@@ -80,7 +112,8 @@ class Dispatcher:
         logged_parts: tickets of the parts logged in this turn.
         disk_error: why writes are refused (an encoded error reply), None while the log can be
             written.
-        participant: set once by the worker's main; its `busy` is empty while no lock is held here.
+        participant, blocking: made by `start`; `participant.busy` is empty while no lock is held
+            here.
     """
 
     def __init__(
@@ -98,6 +131,7 @@ class Dispatcher:
         self.peers = peers
         self.uplink = uplink
         self.participant: Participant
+        self.blocking: Blocking
         self.segment: Segment | None = server.segment
         self._clock_ns = clock_ns
         self._slot_peer: list[Peer | None] = [
@@ -110,13 +144,23 @@ class Dispatcher:
         # Of a hop or a part: the supervisor puts those of all workers into one frame.
         self._max_reply_bytes = min(MAX_HOP_REPLY_BYTES, MAX_FRAME_BYTES // (server.workers + 1))
         self._paused: dict[Connection, None] = {}
-        self._hots: dict[Context, Hot] = {}
+        self._hots: dict[Context, tuple[Hot, DirectCommands]] = {}
         self._contexts: dict[Context, Context] = {}
-        self._tables: dict[tuple[int, int, bool, bool], HotTable] = {}
+        self._tables: dict[tuple[int, int, bool, bool], dict[bytes, Callable[..., Any]]] = {}
         self._refs: dict[int, _Span | tuple[Connection, int]] = {}
         self._last_ref = 0
         self._last_handle = 0
         self.now_ms = 0  # monotonic, set by the loop once per turn: deadlines
+
+    def start(self, log_release: Callable[[int], None]) -> None:
+        """Make what needs the dispatcher itself: locks and blocked commands.
+
+        Args:
+            log_release: as for `Participant`.
+        """
+        gate = self.store.gate
+        self.participant = Participant(self.execute_part, gate, log_release)
+        self.blocking = Blocking(self.store, gate, self.participant, self._let_go, self._attempt)
 
     # -- a connection's state ----------------------------------------------------------------------
 
@@ -160,19 +204,31 @@ class Dispatcher:
     def _context(self, db: int, resp: int) -> Context:
         return self._contexts.setdefault((db, resp), (db, resp))
 
-    def _table(self, db: int, resp: int, reads: bool, writes: bool) -> HotTable:
+    def _table(
+        self, db: int, resp: int, reads: bool, writes: bool
+    ) -> dict[bytes, Callable[..., Any]]:
+        """Return the fused commands, and the short way of others, that fit a client's state."""
         where = (db, resp, reads, writes)
         table = self._tables.get(where)
         if table is None:
-            hot = self._hots.get((db, resp))
-            if hot is None:
-                hot = self._hots[db, resp] = Hot(self.store, db, resp, self.segment)
-            table = self._tables[where] = hot.table(reads=reads, writes=writes)
+            both = self._hots.get((db, resp))
+            if both is None:
+                store, segment = self.store, self.segment
+                both = self._hots[db, resp] = (
+                    Hot(store, db, resp, segment),
+                    DirectCommands(store, db, resp, segment, self._count_error),
+                )
+            hot, direct = both
+            table = self._tables[where] = {
+                **direct.table(reads=reads, writes=writes),
+                **hot.table(reads=reads, writes=writes),
+            }
         return table
 
     def collect_hot_counts(self) -> None:
         """Add the fused commands' counts to the command table and the statistics."""
-        for hot in self._hots.values():
+        for hot, direct in self._hots.values():
+            direct.take_counts()
             for name, calls in hot.take_counts().items():
                 if calls:
                     COMMANDS[name].calls += calls
@@ -226,6 +282,15 @@ class Dispatcher:
                     reply = fused(argv)
                     if reply.__class__ is bytes:
                         out.append(reply)
+                        at += 1
+                        continue
+                    if reply.__class__ is tuple:
+                        conn.waiting += hops
+                        hops = 0
+                        self._reply(conn, reply[0])
+                        if conn.blocked:
+                            ran -= self._keep_for_later(conn, argv, list(rest))
+                            break
                         at += 1
                         continue
                     if reply is not None:
@@ -336,7 +401,7 @@ class Dispatcher:
                 client.set_reply_mode(ReplyMode.ON)
             return
         conn.out.append(reply)
-        if len(reply) >= _BIG_REPLY:
+        if len(reply) >= BIG_REPLY:
             conn.big_bytes += len(reply)
             if conn.big_bytes > MAX_UNSENT_REPLY_BYTES and not conn.blocked:
                 self._block(conn, Block.OUTPUT)
@@ -362,7 +427,8 @@ class Dispatcher:
         """So many of a client's replies have come: go on when none is missing any more."""
         conn.waiting -= count
         if not conn.waiting and not conn.closed:
-            if conn.blocked is Block.REPLY:
+            if conn.blocked is Block.REPLY or conn.blocked is Block.KEYS:
+                conn.wait = None
                 self._unblock(conn)
             if not conn.in_flush:
                 conn.in_flush = True
@@ -447,6 +513,9 @@ class Dispatcher:
             self.send_hop(peer, hop)
         else:
             peer.park(self.now_ms + PARK_MS, hop)
+        if command.blocks:
+            conn.wait = RemoteWait(peer, hop)
+            return self._block(conn, Block.KEYS)
         return False
 
     def send_hop(self, peer: Peer, hop: Hop) -> None:
@@ -465,7 +534,15 @@ class Dispatcher:
             at = self._placeholder(conn)
 
             def resume() -> None:
-                self.fill(conn, at, self._run_safely(command, argv, db, resp))
+                if command.blocks and conn.closed:
+                    self._filled(conn, 1)
+                    return
+                reply = self._run_safely(command, argv, db, resp)
+                if isinstance(reply, Wait):
+                    self._wait_here(conn, at, command, argv, reply)
+                else:
+                    self.fill(conn, at, reply)
+                self._serve_ready()
 
             try:
                 admitted = self._admit(command, argv, db, resume)
@@ -474,8 +551,15 @@ class Dispatcher:
                 return bool(conn.blocked)
             if admitted:
                 resume()
+            elif command.blocks:  # it may have to wait when it runs; nothing of the client before
+                self._block(conn, Block.REPLY)
             return bool(conn.blocked)
-        self._reply(conn, self._run_safely(command, argv, db, resp))
+        reply = self._run_safely(command, argv, db, resp)
+        if isinstance(reply, Wait):
+            self._wait_here(conn, self._placeholder(conn), command, argv, reply)
+        else:
+            self._reply(conn, reply)
+        self._serve_ready()
         return bool(conn.blocked)
 
     def _admit(
@@ -487,9 +571,12 @@ class Dispatcher:
 
     # -- running -----------------------------------------------------------------------------------
 
-    def _run_safely(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes:
+    def _run_safely(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes | Wait:
         """Run a command over this partition's keys, log what it changed, and return the encoded
         reply.
+
+        The caller serves those who wait for what it changed, when it has put the reply in its
+        place.
         """
         if command.write and self.disk_error is not None:
             command.rejected += 1
@@ -503,7 +590,7 @@ class Dispatcher:
             reply = error.encode()
         if store.dirty or store.effects:
             self._log_effects(db, argv)
-        return encode(reply, resp)
+        return reply if reply.__class__ is Wait else encode(reply, resp)
 
     def _call(
         self,
@@ -528,6 +615,7 @@ class Dispatcher:
             raise
         finally:
             command.calls += calls
+            command.timed += calls
             command.usec += (self._clock_ns() - started) // 1000
         return reply
 
@@ -566,9 +654,17 @@ class Dispatcher:
                 if reply.__class__ is bytes:
                     append(reply)
                     continue
-            answer = self._execute_hop(peer, context, argv)
+                answer: bytes | int
+                if reply.__class__ is tuple:
+                    answer = self._hop_reply(reply[0])
+                else:
+                    answer = self._execute_hop(peer, context, argv)
+                    self._serve_ready()
+            else:
+                answer = self._execute_hop(peer, context, argv)
+                self._serve_ready()
             append(answer)
-            if answer.__class__ is bytes and len(answer) >= _BIG_REPLY:
+            if answer.__class__ is bytes and len(answer) >= BIG_REPLY:
                 peer.reply_bytes += len(answer)
                 if peer.reply_bytes > MAX_PEER_OUTBOX_BYTES:
                     left = list(rest)
@@ -587,9 +683,14 @@ class Dispatcher:
             life = peer.life
 
             def resume() -> None:
+                if command.blocks and peer.waiters.pop(handle, _GONE) is _GONE:
+                    return  # its client has gone: it must not be handed anything
                 reply = self._run_hop(command, argv, db, resp)
-                if peer.life == life:  # else who asked has died, and its successor knows nothing
+                if isinstance(reply, Wait):
+                    self._wait_for_peer(peer, handle, command, argv, context, reply)
+                elif peer.life == life:  # else who asked has died, and its successor knows nothing
                     peer.late.append((handle, reply))
+                self._serve_ready()
 
             try:
                 waited = not self._admit(command, argv, db, resume)
@@ -597,11 +698,21 @@ class Dispatcher:
                 return error.encode()
             if waited:
                 self._last_handle = handle
+                if command.blocks:
+                    peer.waiters[handle] = None
                 return handle
-        return self._run_hop(command, argv, db, resp)
+        reply = self._run_hop(command, argv, db, resp)
+        if isinstance(reply, Wait):
+            self._last_handle += 1
+            self._wait_for_peer(peer, self._last_handle, command, argv, context, reply)
+            return self._last_handle
+        return reply
 
-    def _run_hop(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes:
+    def _run_hop(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes | Wait:
         reply = self._run_safely(command, argv, db, resp)
+        return reply if isinstance(reply, Wait) else self._hop_reply(reply)
+
+    def _hop_reply(self, reply: bytes) -> bytes:
         return reply if len(reply) <= self._max_reply_bytes else errors.reply_too_large().encode()
 
     def take_replies(
@@ -618,6 +729,8 @@ class Dispatcher:
             hop = popleft()
             if isinstance(reply, int):
                 peer.deferred[reply] = hop
+                if hop[0].wait is not None:
+                    self._answered_later(hop, reply)
                 continue
             if hop[0] is not conn:
                 if conn is not None:
@@ -631,22 +744,42 @@ class Dispatcher:
         if conn is not None:
             self._filled(conn, count)
         for handle, reply in late:
-            conn, at, _, _ = peer.deferred.pop(handle)
-            self.fill(conn, at, reply)
+            deferred = peer.deferred.pop(handle, None)
+            if deferred is not None:  # else its client has gone, and the owner did not know yet
+                self.fill(deferred[0], deferred[1], reply)
 
     def peer_lost(self, peer: Peer, lost: list[Hop]) -> None:
         """Deal with the hops a dead worker has not answered: reads are sent again, writes are
-        uncertain.
+        uncertain. What was blocked there has not been done, and its time starts anew.
         """
+        self.end_waiters(peer)
         for hop in lost:
             conn, at, argv, _ = hop
+            if conn.closed:
+                self._filled(conn, 1)
+                continue
             command = resolve(argv)
-            if command.write:
+            wait = conn.wait
+            blocked = isinstance(wait, RemoteWait) and wait.hop is hop and wait.handle is not None
+            if blocked:
+                assert isinstance(wait, RemoteWait)
+                blocked = not wait.taken
+                wait.handle = None
+            if command.write and not blocked:
                 self.fill(conn, at, errors.outcome_unknown().encode())
             elif peer.can_park(argv):
                 peer.park(self.now_ms + PARK_MS, hop)
             else:
                 self.fill(conn, at, errors.try_again("the key's worker is restarting").encode())
+
+    def end_waiters(self, peer: Peer) -> None:
+        """Forget the commands of a peer's clients that block here: it has died, or has said its
+        last.
+        """
+        waiters, peer.waiters = peer.waiters, {}
+        for waiter in waiters.values():
+            if waiter is not None:
+                self.blocking.end(waiter, None)
 
     def peer_up(self, peer: Peer) -> None:
         """Send what waited for a worker that serves again."""
@@ -669,6 +802,150 @@ class Dispatcher:
             for conn in stalled:
                 self._unblock(conn)
 
+    # -- blocking commands -------------------------------------------------------------------------
+
+    def _serve_ready(self) -> None:
+        if self.blocking.ready:
+            self.blocking.serve_ready()
+
+    def end_blocking(self) -> None:
+        """At the turn's end: what expiry has changed, and whose time has passed."""
+        blocking = self.blocking
+        deadline_ms = blocking.next_deadline_ms()
+        if deadline_ms is not None and deadline_ms <= self.now_ms:
+            blocking.on_time(self.now_ms)
+        if blocking.ready:
+            blocking.serve_ready()
+
+    def _attempt(self, waiter: Waiter) -> bytes | None:
+        """Run a blocked command again; None if it still has to wait."""
+        reply = self._run_safely(waiter.command, waiter.argv, waiter.db, waiter.resp)
+        return None if isinstance(reply, Wait) else reply
+
+    def _let_go(self, claim: Claim) -> None:
+        done = self.participant.let_go(claim)
+        self.uplink.messages += [(DONE, ticket, reply) for ticket, reply in done]
+
+    def _wait_here(
+        self, conn: Connection, at: int, command: Command, argv: list[bytes], wait: Wait
+    ) -> None:
+        """Block a client of ours by our keys."""
+        if conn.eof:  # came while the command waited for a lock
+            conn.close("closed by the client while its command was blocked")
+            return
+        client = conn.client
+        conn.wait = waiter = Waiter(
+            command,
+            argv,
+            client.db,
+            client.resp,
+            wait,
+            self.now_ms,
+            lambda reply: self.fill(conn, at, reply),
+            None,
+        )
+        self._block(conn, Block.KEYS)
+        self.blocking.add(waiter)
+
+    def _wait_for_peer(
+        self,
+        peer: Peer,
+        handle: int,
+        command: Command,
+        argv: list[bytes],
+        context: Context,
+        wait: Wait,
+    ) -> None:
+        """Let a command of a peer's client wait for one of our keys."""
+
+        def answer(reply: bytes) -> None:
+            if peer.waiters.pop(handle, None) is not None:
+                peer.late.append((handle, reply))
+
+        def offer() -> None:
+            peer.notes.append((handle, OFFER))
+
+        asks = command.write and not wait.on_nokey
+        waiter = Waiter(command, argv, *context, wait, self.now_ms, answer, offer if asks else None)
+        peer.waiters[handle] = waiter
+        self.blocking.add(waiter)
+
+    def _answered_later(self, hop: Hop, handle: int) -> None:
+        """The owner has said that a hop's reply comes later: a blocking command waits there."""
+        conn = hop[0]
+        wait = conn.wait
+        if not isinstance(wait, RemoteWait) or wait.hop is not hop:
+            return
+        wait.handle = handle
+        if conn.closed:
+            self._cancel(wait)
+        elif wait.ending is not None:
+            wait.peer.notes.append((handle, wait.ending))
+
+    def take_notes(self, peer: Peer, notes: list[tuple[int, int]]) -> None:
+        """Deal with what a peer says of blocked commands: of its clients here, of ours there."""
+        for handle, what in notes:
+            if what == OFFER:
+                self._offered(peer, handle)
+                continue
+            waiter = peer.waiters.get(handle)
+            if waiter is None:  # answered meanwhile, or it still waits for a lock
+                if what == CANCEL:
+                    peer.waiters.pop(handle, None)
+            elif what == TAKE:
+                self.blocking.take(waiter)
+            elif what == CANCEL:
+                del peer.waiters[handle]
+                self.blocking.end(waiter, None)
+            elif what == TIMEOUT:
+                self.blocking.end(waiter, waiter.timeout_reply)
+            else:
+                self.blocking.end(waiter, errors.unblocked().encode())
+
+    def _offered(self, peer: Peer, handle: int) -> None:
+        """An owner could serve a command of our client."""
+        hop = peer.deferred.get(handle)
+        if hop is None or not peer.up:
+            return  # cancelled, as it will hear; or it leaves, and the command is sent again
+        wait = hop[0].wait
+        assert isinstance(wait, RemoteWait)
+        if wait.ending is None:  # else it will hear of that
+            wait.taken = True
+            peer.notes.append((handle, TAKE))
+
+    def stop_waiting(self, conn: Connection) -> None:
+        """A client has gone that is blocked."""
+        wait = conn.wait
+        if isinstance(wait, Waiter):
+            conn.wait = None
+            self.blocking.end(wait, None)
+            self._filled(conn, 1)
+        elif wait is not None and wait.handle is not None:
+            self._cancel(wait)
+        # Else the owner is told when it says that the reply comes later.
+
+    def _cancel(self, wait: RemoteWait) -> None:
+        assert wait.handle is not None
+        wait.peer.notes.append((wait.handle, CANCEL))
+        if wait.peer.deferred.pop(wait.handle, None) is not None:
+            self._filled(wait.hop[0], 1)
+
+    def unblock(self, conn: Connection, *, with_error: bool) -> bool:
+        """End a client's blocking command (CLIENT UNBLOCK); False if that is under way already."""
+        wait = conn.wait
+        if isinstance(wait, Waiter):
+            if wait.state is State.GONE:
+                return False
+            reply = errors.unblocked().encode() if with_error else wait.timeout_reply
+            self.blocking.end(wait, reply)
+            return True
+        if wait is None or wait.ending is not None:
+            return False
+        wait.ending = ERROR if with_error else TIMEOUT
+        if wait.handle is not None:
+            wait.peer.notes.append((wait.handle, wait.ending))
+        return True
+
     # -- spanning commands -------------------------------------------------------------------------
 
     def _span(
@@ -684,6 +961,7 @@ class Dispatcher:
         workers = self.server.workers
         if workers == 1 and not spanning.supervisor:
             self._reply(conn, self._span_alone(command, argv, client.db, client.resp))
+            self._serve_ready()
             return self._after_server_command(conn)
         db: int | None = client.db
         ordinals: dict[int, list[int]] = {}
@@ -759,6 +1037,7 @@ class Dispatcher:
                 effects = [tuple(argv)]
             self.segment.log_ticket(ticket, participants, reply, db, effects)
             self.logged_parts.add(ticket)
+        self._serve_ready()  # they queue behind this ticket's locks
         return reply
 
     def _part_reply(
@@ -781,6 +1060,7 @@ class Dispatcher:
         spanning = command.spanning
         assert spanning is not None
         command.calls += 1
+        command.timed += 1
         replies = [answer.reply for answer in answers if isinstance(answer.reply, bytes)]
         failure = next((reply for reply in replies if reply[:1] == b"-"), None)
         if failure is None:

@@ -103,7 +103,7 @@ def reset_stats(server: Server) -> None:
     server.collect_counts()
     server.on_reset_stats()
     for entry in _entries():
-        entry.calls = entry.usec = entry.rejected = entry.failed = 0
+        entry.calls = entry.timed = entry.usec = entry.rejected = entry.failed = 0
     received, sent = net_bytes(server)
     stats = server.stats
     server.stats = type(stats)(
@@ -209,10 +209,14 @@ def part(server: Server, sections: Sequence[str]) -> Document:
 
 
 def _command_counts() -> dict[str, list[int]]:
-    """Return calls, usec, rejected and failed by name, of commands that have any."""
+    """Return calls, usec, rejected and failed by name, of commands that have any.
+
+    Of commands that go the short way some calls are timed, and stand for all.
+    """
     found: dict[str, list[int]] = {}
     for entry in _entries():
-        counts = (entry.calls, entry.usec, entry.rejected, entry.failed)
+        usec = entry.usec * entry.calls // entry.timed if entry.timed else entry.usec
+        counts = (entry.calls, usec, entry.rejected, entry.failed)
         if any(counts):
             before = found.get(entry.spec.name, [0, 0, 0, 0])
             found[entry.spec.name] = [a + b for a, b in zip(before, counts, strict=True)]

@@ -31,7 +31,7 @@ from shoal.proto.messages import COUNTER_STRIDE
 from shoal.proto.resp_reader import RequestReader
 from shoal.worker.aof import Segment
 from shoal.worker.client import Client
-from shoal.worker.connection import LARGE_BYTES, ClientsCron, Connection
+from shoal.worker.connection import LARGE_BYTES, Block, ClientsCron, Connection
 from shoal.worker.dispatch import Dispatcher
 from shoal.worker.peers import LAST, Peer, Uplink
 from shoal.worker.server import Server
@@ -209,10 +209,15 @@ class Loop:
             return HEAD_WAIT_NS / 1e9
         now_ms = self._dispatcher.now_ms  # of the turn that has just ended
         due_ms = self._cron_due_ms
+        deadline_ms = self._dispatcher.blocking.next_deadline_ms()
+        if deadline_ms is not None:
+            due_ms = min(due_ms, deadline_ms)
         until_ms = self._server.pause.until_ms
         if until_ms:  # its end is the cron's, see _tick
-            due_ms = min(due_ms, now_ms + max(until_ms - int(time.time() * 1000), 0))
-            self._cron_due_ms = due_ms
+            self._cron_due_ms = min(
+                self._cron_due_ms, now_ms + max(until_ms - int(time.time() * 1000), 0)
+            )
+            due_ms = min(due_ms, self._cron_due_ms)
         return max(due_ms - now_ms, 0) / 1000
 
     def turn(self, timeout_s: float) -> None:
@@ -260,6 +265,7 @@ class Loop:
         if dispatcher.now_ms >= self._cron_due_ms and self._serving:
             self._cron_due_ms = dispatcher.now_ms + self.cron_ms
             self._tick()
+        dispatcher.end_blocking()
         self._end_turn(started_ns)
         if self._stopping or (self._leaving and self._nothing_left()):
             raise Stopped
@@ -309,12 +315,15 @@ class Loop:
                 self._lost(link)
                 continue
             if isinstance(link, Peer):
-                for stamp, seq, requests, replies, late in frames:
+                for stamp, seq, requests, replies, late, notes in frames:
                     if seq == LAST:
                         self._left.add(link.worker)
+                        self._dispatcher.end_waiters(link)
                         continue
                     if replies or late:
                         self._dispatcher.take_replies(link, replies, late)
+                    if notes:
+                        self._dispatcher.take_notes(link, notes)
                     if requests:
                         inbox.append((stamp, link.worker, seq, requests))
             else:
@@ -403,8 +412,9 @@ class Loop:
             for conn in flushable:
                 # As `conn.flush()` where nothing is out of the ordinary.
                 if conn.waiting or conn.blocked or conn.big_bytes or conn.outbox_bytes or conn.eof:
-                    conn.flush()
-                    if conn.waiting and conn.out:
+                    # A blocked client gets what stands before the reply that it waits for.
+                    conn.flush(head=conn.blocked is Block.KEYS)
+                    if conn.owes_head:
                         self._heads.setdefault(conn, started_ns)
                     continue
                 conn.in_flush = False
@@ -447,7 +457,7 @@ class Loop:
                     peer.send_turn(stamp_ns, seq)
                     if peer.leaving:
                         peer.leaving = False
-                        peer.send((stamp_ns, LAST, [], [], []))
+                        peer.send((stamp_ns, LAST, [], [], [], []))
                     if peer.outbox_bytes:
                         self._wait_for_room(peer)
             if uplink.messages:
@@ -473,7 +483,7 @@ class Loop:
     def _flush_heads(self, now_ns: int) -> None:
         """Send complete replies that stand in front of one a peer has owed for too long."""
         for conn, since_ns in list(self._heads.items()):
-            if conn.closed or not (conn.waiting and conn.out):
+            if conn.closed or not conn.owes_head:
                 del self._heads[conn]
             elif now_ns - since_ns >= HEAD_WAIT_NS:
                 if conn.out[0] is not None and not conn.in_flush:

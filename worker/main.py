@@ -276,8 +276,8 @@ class Worker:
             store.log = segment.log
         self._dispatcher = Dispatcher(server, self._peers, self._uplink, time.monotonic_ns)
         release = segment.release if segment is not None else _nothing_to_release
-        self._participant = Participant(self._dispatcher.execute_part, store.gate, release)
-        self._dispatcher.participant = self._participant
+        self._dispatcher.start(release)
+        self._participant = self._dispatcher.participant
         self._set_hooks()
         loop = self._loop = Loop(
             server,
@@ -313,7 +313,13 @@ class Worker:
         server.on_reset_stats = self._expire.reset_stats
 
     def _extra_info(self) -> dict[str, Any]:
+        keys, on_nokey = self._dispatcher.blocking.key_counts()
         return {
+            "blocked_clients": sum(
+                client.link.is_blocked() for client in self._server.clients.values()
+            ),
+            "total_blocking_keys": keys,
+            "total_blocking_keys_on_nokey": on_nokey,
             "expired_stale_perc": self._expire.stale_percent,
             "expired_time_cap_reached_count": self._expire.time_cap_reached,
         }
@@ -424,7 +430,7 @@ class Worker:
         self._set_open(peer, False)
         if peer.read_fd < 0:
             return
-        for _, _, _, replies, late in peer.receive() or ():
+        for _, _, _, replies, late, _ in peer.receive() or ():
             self._dispatcher.take_replies(peer, replies, late)
         self._loop.unwatch(peer)
         self._dispatcher.peer_lost(peer, peer.reset())
@@ -504,7 +510,7 @@ class Worker:
     # -- the end ----------------------------------------------------------------------------------
 
     def _may_leave(self) -> bool:
-        return not self._participant.waiters
+        return not self._participant.waiters and not self._dispatcher.blocking.offers
 
     def close(self) -> int:
         """Write and sync the log; return the exit code."""

@@ -75,6 +75,7 @@ class Claim:
         waits: how many conflicts with earlier claims are left; granted at 0.
         blocks: the later claims that wait for this one, once for each conflict.
         part, participants: of a ticket; resume: of an ordinary command.
+        stays: it holds its locks until `let_go`, although it is no ticket.
     """
 
     __slots__ = (
@@ -86,6 +87,7 @@ class Claim:
         "part",
         "participants",
         "resume",
+        "stays",
         "waits",
         "write",
     )
@@ -104,6 +106,7 @@ class Claim:
         self.part: Part | None = None
         self.participants: tuple[int, ...] = ()
         self.resume: Callable[[], None] | None = None
+        self.stays = False
 
     def __lt__(self, other: Claim) -> bool:
         """Order the granted by arrival."""
@@ -219,6 +222,24 @@ class Participant:
         self._enter(claim)
         return False
 
+    def acquire(self, db: int, keys: Sequence[bytes], granted: Callable[[], None]) -> Claim:
+        """Claim keys for oneself alone until `let_go`: what a blocked command does that is offered
+        what it waited for.
+
+        Returns: the claim. If it waits for others, `granted` is called when it does no longer.
+        """
+        order = self._arrivals = self._arrivals + 1
+        claim = Claim(-order, order, db, keys, True)
+        claim.resume = granted
+        claim.stays = True
+        self._enter(claim)
+        return claim
+
+    def let_go(self, claim: Claim) -> Done:
+        """Give a granted claim of `acquire` back; as `on_release`."""
+        self._leave(claim)
+        return self._drain() if self._ready and not self._draining else []
+
     def _conflicts(self, db: int | None, keys: Sequence[bytes] | None, write: bool) -> bool:
         if keys is None:
             return any(_clash(claim, db, write) for claim in self.busy.values())
@@ -310,7 +331,10 @@ class Participant:
         while ready:
             claim = heappop(ready)
             resume, part = claim.resume, claim.part
-            if resume is not None:
+            if claim.stays:
+                assert resume is not None
+                resume()
+            elif resume is not None:
                 self._waiters -= 1
                 self._leave(claim)
                 resume()

@@ -4,7 +4,7 @@ Both are non-blocking and both directions are frames (`proto/frames.py`). A link
 has for the other side and sends it as one frame at the turn's end; what the pipe does not take
 waits in the outbox.
 
-Frames between workers are `(stamp_ns, seq, requests, replies, late)`:
+Frames between workers are `(stamp_ns, seq, requests, replies, late, notes)`:
 - stamp_ns: the sender's monotonic time; receivers run the frames they have in this order.
 - seq: 0, or the number that the sender's counter in the shared page must reach before the frame may
   be run (the sender had frames for several peers in that turn, and says so when all are in the
@@ -13,6 +13,8 @@ Frames between workers are `(stamp_ns, seq, requests, replies, late)`:
 - replies: in the order of the requests they answer; an int instead of bytes says "later, under this
   handle".
 - late: `(handle, reply)` pairs.
+- notes: `(handle, what)` pairs about commands that block at their owner: OFFER from the owner;
+  TAKE, CANCEL, TIMEOUT or ERROR from the home (`worker/blocking.py`).
 
 The last frame to a worker that leaves has the seq LAST and nothing else.
 
@@ -29,9 +31,20 @@ from shoal.proto.limits import MAX_PARKED_HOP_BYTES, MAX_PARKED_HOPS
 from shoal.proto.pipes import Link
 
 if TYPE_CHECKING:
+    from shoal.worker.blocking import Waiter
     from shoal.worker.connection import Connection
 
 LAST: Final = -1
+
+# Notes about a blocked command. The owner could serve it: does its client still want that?
+OFFER: Final = 0
+# It does.
+TAKE: Final = 1
+# The client has gone.
+CANCEL: Final = 2
+# CLIENT UNBLOCK.
+TIMEOUT: Final = 3
+ERROR: Final = 4
 
 Context = tuple[int, int]  # database, protocol version
 # A hop that waits for its reply: connection, index of the placeholder, argv, context.
@@ -48,14 +61,16 @@ class Peer(Link):
         loading: it is being replaced and reads its log.
         life: how many of its processes have died.
         leaving: our last frame to this process is due: it says that no more will come.
-        requests, replies, late: what the next frame takes along; `context` is that of the last
-            request in it.
+        requests, replies, late, notes: what the next frame takes along; `context` is that of the
+            last request in it.
         reply_bytes: size of `replies`, counted for large ones only.
         pending: hops sent, in order, whose reply has not come; `deferred` those that will come
             late.
         parked: hops not sent while the worker is down, with the monotonic deadline in ms;
             `parked_bytes` is the size of their arguments.
         stalled: connections that wait until the outbox is short again.
+        waiters: commands of the peer's clients that block here, by handle; None for one that waits
+            for a lock and may yet block.
     """
 
     __slots__ = (
@@ -65,6 +80,7 @@ class Peer(Link):
         "leaving",
         "life",
         "loading",
+        "notes",
         "open",
         "parked",
         "parked_bytes",
@@ -74,6 +90,7 @@ class Peer(Link):
         "requests",
         "stalled",
         "up",
+        "waiters",
         "worker",
     )
 
@@ -95,6 +112,8 @@ class Peer(Link):
         self.parked: deque[tuple[int, Hop]] = deque()
         self.parked_bytes = 0
         self.stalled: list[Connection] = []
+        self.notes: list[tuple[int, int]] = []
+        self.waiters: dict[int, Waiter | None] = {}
 
     def can_park(self, argv: list[bytes]) -> bool:
         """Tell whether one more command may wait for the worker."""
@@ -116,12 +135,12 @@ class Peer(Link):
 
     def has_news(self) -> bool:
         """Tell whether there is anything for the next frame."""
-        return bool(self.requests or self.replies or self.late)
+        return bool(self.requests or self.replies or self.late or self.notes)
 
     def send_turn(self, stamp_ns: int, seq: int) -> None:
         """Send what this turn gathered as one frame."""
-        self.send((stamp_ns, seq, self.requests, self.replies, self.late))
-        self.requests, self.replies, self.late = [], [], []
+        self.send((stamp_ns, seq, self.requests, self.replies, self.late, self.notes))
+        self.requests, self.replies, self.late, self.notes = [], [], [], []
         self.context = None
         self.reply_bytes = 0
 
@@ -133,7 +152,7 @@ class Peer(Link):
         lost = [*self.deferred.values(), *self.pending]
         self.deferred.clear()
         self.pending.clear()
-        self.requests, self.replies, self.late = [], [], []
+        self.requests, self.replies, self.late, self.notes = [], [], [], []
         self.context = None
         self.reply_bytes = 0
         return lost

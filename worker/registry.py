@@ -46,9 +46,10 @@ class Wait(Node):
         kind: value class; it is tried again when a key of this class has appeared or changed.
         argv: arguments of the handler from now on, if not those it was called with (XREAD's `$`).
         on_nokey: it is tried again too when a key has gone or has another type (XREADGROUP).
+        denied_reply: what the client gets if it may not wait (MULTI, scripts).
     """
 
-    __slots__ = ("argv", "keys", "kind", "on_nokey", "timeout_ms", "timeout_reply")
+    __slots__ = ("argv", "denied_reply", "keys", "kind", "on_nokey", "timeout_ms", "timeout_reply")
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Wait(Node):
         argv: tuple[bytes, ...] | None = None,
         *,
         on_nokey: bool = False,
+        denied_reply: Reply | None = None,
     ) -> None:
         self.keys = keys
         self.timeout_ms = timeout_ms
@@ -66,10 +68,11 @@ class Wait(Node):
         self.timeout_reply = timeout_reply
         self.argv = argv
         self.on_nokey = on_nokey
+        self.denied_reply = timeout_reply if denied_reply is None else denied_reply
 
     def encode(self, resp: int) -> bytes:
-        """Return the reply of one that may not wait: Redis answers as after the timeout."""
-        reply = self.timeout_reply
+        """Return the reply of one that may not wait."""
+        reply = self.denied_reply
         return reply if isinstance(reply, bytes) else reply.encode(resp)
 
 
@@ -137,6 +140,8 @@ class Command:
     Attributes:
         guard: `guard(client)` raises ReplyError if this client may not call it at all; asked at the
             home, before authentication, as Redis does for DEBUG.
+        calls, rejected, failed: since the start or CONFIG RESETSTAT.
+        usec, timed: the time of so many of the calls, in microseconds.
         variants: how it runs if its first argument is one of these words: see `variant`.
     """
 
@@ -147,12 +152,14 @@ class Command:
     spanning: Spanning | None
     write: bool
     no_auth: bool
+    blocks: bool
     arity: int
     route: Callable[[list[bytes]], int] | None = None
     guard: Callable[[Any], None] | None = None
     subcommands: dict[bytes, Command] = field(default_factory=dict)
     variants: dict[bytes, Command] = field(default_factory=dict)
     calls: int = 0
+    timed: int = 0
     usec: int = 0
     rejected: int = 0
     failed: int = 0
@@ -221,6 +228,7 @@ def command(
             spanning=spanning,
             write=CommandFlag.WRITE in flags,
             no_auth=CommandFlag.NO_AUTH in flags,
+            blocks=CommandFlag.BLOCKING in flags,
             arity=arity,
             route=route,
             guard=guard,
@@ -266,6 +274,7 @@ def variant(
             spanning=spanning,
             write=write,
             no_auth=base.no_auth,
+            blocks=False,
             arity=arity,
             guard=base.guard,
             skip=2,

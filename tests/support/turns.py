@@ -33,7 +33,6 @@ from shoal.worker.commands import load_all
 from shoal.worker.dispatch import Dispatcher
 from shoal.worker.keyspace import Store
 from shoal.worker.loop import IN, OUT, Loop
-from shoal.worker.participant import Participant
 from shoal.worker.peers import Peer, Uplink
 from shoal.worker.server import Facts, Server
 
@@ -252,7 +251,7 @@ class World:
         facts = Facts("0" * 40, 1, 0, "", "", "", 0, [])
         server = Server(index, self.workers, Config(), store, facts, index + 1)
         dispatcher = Dispatcher(server, peers, uplink, lambda: self.now_ns)
-        dispatcher.participant = Participant(dispatcher.execute_part, store.gate, _nothing)
+        dispatcher.start(_nothing)
         channel = Socket(self, self.new_fd())
         loop = Loop(
             server,

@@ -32,7 +32,6 @@ from shoal.worker.commands import load_all
 from shoal.worker.connection import Block, Connection
 from shoal.worker.dispatch import Dispatcher
 from shoal.worker.keyspace import Store
-from shoal.worker.participant import Participant
 from shoal.worker.peers import Peer, Uplink
 from shoal.worker.registry import every_command
 from shoal.worker.server import Facts, Server
@@ -132,10 +131,8 @@ class Node:
         self.dispatcher = Dispatcher(
             self.server, cast(list[Peer | None], self.peers), self.uplink, lambda: 0
         )
-        self.participant = Participant(
-            self.dispatcher.execute_part, self.store.gate, lambda ticket: None
-        )
-        self.dispatcher.participant = self.participant
+        self.dispatcher.start(lambda ticket: None)
+        self.participant = self.dispatcher.participant
         self.server.on_pause_changed = self.dispatcher.pause_changed
         self.down: deque[tuple[Any, ...]] = deque()  # messages of the coordinator
 
@@ -188,9 +185,10 @@ class Mesh:
         wire = source.peer(target.index).wire
         if not wire:
             return False
-        _, _, requests, replies, late = marshal.loads(wire.popleft())
+        _, _, requests, replies, late, notes = marshal.loads(wire.popleft())
         back = target.peer(source.index)
         target.dispatcher.take_replies(back, replies, late)
+        target.dispatcher.take_notes(back, notes)
         while requests:
             requests = target.dispatcher.run_requests(back, requests)
             if requests:

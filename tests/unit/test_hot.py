@@ -79,7 +79,9 @@ class World:
             command = resolve(list(argv))
         except ReplyError as error:
             return error.encode()
-        return _DISPATCHER._run_safely(command, list(argv), self.db, self.resp)
+        reply = _DISPATCHER._run_safely(command, list(argv), self.db, self.resp)
+        assert isinstance(reply, bytes)
+        return reply
 
     def put(self, key: bytes, value: Any) -> None:
         """Store a value as it is, behind the log's back."""

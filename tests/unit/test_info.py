@@ -265,7 +265,7 @@ def test_commandstats_and_errorstats() -> None:
     collected = []
     servers[0].collect_counts = lambda: collected.append(True)
     get = COMMANDS[b"get"]
-    get.calls, get.usec, get.failed = 3, 10, 1
+    get.calls, get.timed, get.usec, get.failed = 3, 1, 10, 1  # one call stands for three
     COMMANDS[b"config"].subcommands[b"get"].rejected = 1
     debug = COMMANDS[b"debug"]
     debug.calls, debug.variants[b"sleep"].calls = 1, 2
@@ -276,7 +276,7 @@ def test_commandstats_and_errorstats() -> None:
     assert fields == {
         "cmdstat_config|get": ("calls=0,usec=0,usec_per_call=0.00,rejected_calls=2,failed_calls=0"),
         "cmdstat_debug": "calls=6,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0",
-        "cmdstat_get": "calls=6,usec=20,usec_per_call=3.33,rejected_calls=0,failed_calls=2",
+        "cmdstat_get": "calls=6,usec=60,usec_per_call=10.00,rejected_calls=0,failed_calls=2",
         "errorstat_ERR": "count=7",
         "errorstat_WRONGTYPE": "count=1",
         "errorstat_a_b\udcff": "count=1",

@@ -22,7 +22,6 @@ from shoal.worker.commands import load_all
 from shoal.worker.dispatch import Dispatcher
 from shoal.worker.keyspace import Store
 from shoal.worker.loop import HEAD_WAIT_NS, Loop
-from shoal.worker.participant import Participant
 from shoal.worker.peers import Peer, Uplink
 from shoal.worker.server import Server
 
@@ -82,10 +81,8 @@ class World:
         self.channel.setblocking(False)
         self.page = memoryview(bytearray(8 * COUNTER_STRIDE * WORKERS)).cast("Q")
         self.dispatcher = Dispatcher(self.server, self.peers, self.uplink, lambda: 0)
-        self.participant = Participant(
-            self.dispatcher.execute_part, self.store.gate, self.segment.release
-        )
-        self.dispatcher.participant = self.participant
+        self.dispatcher.start(self.segment.release)
+        self.participant = self.dispatcher.participant
         self.loop = Loop(
             self.server,
             self.dispatcher,
@@ -123,7 +120,7 @@ class World:
 
     def say(self, worker: int, requests: Any, replies: Any = (), late: Any = ()) -> None:
         """Let a peer send a frame."""
-        frame = encode_frame((1, 0, list(requests), list(replies), list(late)))
+        frame = encode_frame((1, 0, list(requests), list(replies), list(late), []))
         assert os.write(self.far[worker][1], frame) == len(frame)
 
     def told(self) -> list[Any]:
@@ -204,7 +201,7 @@ def test_a_peers_end_does_not_take_the_other_frames_along(world: World) -> None:
 
 def test_frames_of_the_dead_are_not_run(world: World) -> None:
     world.page[COUNTER_STRIDE] = 4
-    frame = encode_frame((1, 5, [CONTEXT, [b"SET", KEYS[0], b"v"]], [], []))
+    frame = encode_frame((1, 5, [CONTEXT, [b"SET", KEYS[0], b"v"]], [], [], []))
     os.write(world.far[1][1], frame)  # not announced
     world.turn()
     world.die(1)
@@ -274,7 +271,7 @@ def test_reads_and_refusals_go_on_while_the_disk_fails(world: World) -> None:
     world.turn()
     refusal = b"-MISCONF Errors writing to the AOF file: Input/output error\r\n"
     assert other.recv(200) == refusal + b"$1\r\n1\r\n"
-    ((*_, replies, _),) = world.frames(1)
+    ((*_, replies, _, _),) = world.frames(1)
     assert replies == [refusal, b"$1\r\n1\r\n", refusal]
     writer.setblocking(False)
     with pytest.raises(BlockingIOError):

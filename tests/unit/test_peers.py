@@ -35,6 +35,7 @@ TURN = st.tuples(
     st.lists(ARGV, max_size=4),
     st.lists(st.one_of(st.binary(max_size=3000), st.integers(1, 1 << 40)), max_size=4),
     st.lists(st.tuples(st.integers(-(1 << 40), 1 << 40), st.binary(max_size=3000)), max_size=4),
+    st.lists(st.tuples(st.integers(1, 1 << 40), st.integers(0, 4)), max_size=4),
 )
 
 
@@ -43,8 +44,9 @@ TURN = st.tuples(
 def test_frames_arrive_whole_and_in_order(turns: list[Any], data: st.DataObject) -> None:
     ours, theirs = make_pair()
     arrived: list[Any] = []
-    for number, (requests, replies, late) in enumerate(turns):
-        ours.requests, ours.replies, ours.late = list(requests), list(replies), list(late)
+    for number, (requests, replies, late, notes) in enumerate(turns):
+        ours.requests, ours.replies = list(requests), list(replies)
+        ours.late, ours.notes = list(late), list(notes)
         ours.send_turn(number, number + 1)
         assert not ours.has_news()
         if data.draw(st.booleans()):
@@ -71,7 +73,7 @@ def test_a_turn_is_over_when_it_is_sent(pair: tuple[Peer, Peer]) -> None:
     assert ours.reply_bytes == 0
     told = ours.context
     assert told is None
-    assert theirs.receive() == [(1, 0, [[b"GET", b"k"]], [], [])]
+    assert theirs.receive() == [(1, 0, [[b"GET", b"k"]], [], [], [])]
 
 
 def test_the_end_comes_behind_what_was_sent(pair: tuple[Peer, Peer]) -> None:
@@ -79,7 +81,7 @@ def test_the_end_comes_behind_what_was_sent(pair: tuple[Peer, Peer]) -> None:
     ours.requests = [[b"GET", b"k"]]
     ours.send_turn(1, 0)
     ours.close()
-    assert theirs.receive() == [(1, 0, [[b"GET", b"k"]], [], [])]
+    assert theirs.receive() == [(1, 0, [[b"GET", b"k"]], [], [], [])]
     assert theirs.receive() is None
 
 
@@ -135,7 +137,7 @@ def test_what_a_dead_process_began_is_not_read_into_its_successors_frames() -> N
     ours.read_fd, ours.write_fd = successor.read_fd, successor.write_fd
     end.requests = [[b"PING"]]
     end.send_turn(2, 0)
-    assert ours.receive() == [(2, 0, [[b"PING"]], [], [])]
+    assert ours.receive() == [(2, 0, [[b"PING"]], [], [], [])]
     ours.close()
     end.close()
 

@@ -23,6 +23,7 @@ from shoal.proto.replies import (
     NULL,
     NULL_BULK_2,
     OK,
+    ONE,
     ZERO,
     Array,
     Reply,
@@ -363,7 +364,7 @@ def _type_of(_: Client) -> bytes:
 
 def _flags(client: Client) -> bytes:
     letters = [
-        (client.is_paused, b"b"),
+        (client.is_paused or client.link.is_blocked(), b"b"),
         (client.close_after_reply, b"c"),
         (client.is_unix, b"U"),
         (client.no_evict, b"e"),
@@ -725,6 +726,10 @@ def _check_unblock(_: Client, args: Args) -> Args:
     scope=Scope.SERVER,
     spanning=Spanning(LockScope.NOTHING, merge_sum, prepare=_check_unblock),
 )
-def client_unblock(_: Server, *__: bytes) -> Reply:
+def client_unblock(server: Server, client_id: bytes, *reason: bytes) -> Reply:
     """Unblocks a client blocked by a blocking command from a different connection."""
-    return ZERO  # no command blocks yet; one that CLIENT PAUSE holds back does not count in Redis
+    client = server.clients.get(int(client_id))
+    if client is None:
+        return ZERO
+    with_error = bool(reason) and reason[0].upper() == b"ERROR"
+    return ONE if client.link.unblock(with_error=with_error) else ZERO
