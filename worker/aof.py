@@ -369,6 +369,25 @@ class Segment:
         self._work(now_ms)
         return self.acknowledged
 
+    @property
+    def durable(self) -> bool:
+        """Whether all that was logged is on the disk."""
+        return not self.pieces and self._synced == self._total and not self._given_away
+
+    def make_durable(self, now_ms: int) -> bool:
+        """Write and sync all that was logged, whatever the policy (WAITAOF); tell whether that has
+        worked. Raises: nothing.
+        """
+        if self.pieces:
+            self._join_pieces(now_ms)
+        if self._syncing:
+            self._on_synced(self._syncer.wait())
+        if self._unwritten:
+            self._write()
+        if not self._unwritten and not self.durable:
+            self._sync_now()
+        return self.durable
+
     def set_policy(self, policy: str) -> None:
         """Change appendfsync; to always makes all that is there durable at the next flush."""
         assert policy in POLICIES, policy

@@ -830,6 +830,9 @@ class Dispatcher:
         self, conn: Connection, at: int, command: Command, argv: list[bytes], wait: Wait
     ) -> None:
         """Block a client of ours by our keys."""
+        if conn.closed:
+            self._filled(conn, 1)
+            return
         if conn.eof:  # came while the command waited for a lock
             conn.close("closed by the client while its command was blocked")
             return
@@ -960,7 +963,11 @@ class Dispatcher:
             argv = [*argv[: command.skip], *spanning.prepare(client, tuple(argv[command.skip :]))]
         workers = self.server.workers
         if workers == 1 and not spanning.supervisor:
-            self._reply(conn, self._span_alone(command, argv, client.db, client.resp))
+            reply = self._span_alone(command, argv, client.db, client.resp)
+            if isinstance(reply, Wait):
+                self._wait_here(conn, self._placeholder(conn), command, argv, reply)
+            else:
+                self._reply(conn, reply)
             self._serve_ready()
             return self._after_server_command(conn)
         db: int | None = client.db
@@ -1005,7 +1012,7 @@ class Dispatcher:
             conn.blocked = Block.CLOSING
         return bool(conn.blocked)
 
-    def _span_alone(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes:
+    def _span_alone(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes | Wait:
         """Do all of a spanning command where there is one partition."""
         if command.write and self.disk_error is not None:
             return self.disk_error
@@ -1056,7 +1063,7 @@ class Dispatcher:
             return items if size <= self._max_reply_bytes else errors.reply_too_large().encode()
         return encode(reply, resp)
 
-    def _merge(self, command: Command, answers: list[PartAnswer], resp: int) -> bytes:
+    def _merge(self, command: Command, answers: list[PartAnswer], resp: int) -> bytes | Wait:
         spanning = command.spanning
         assert spanning is not None
         command.calls += 1
@@ -1065,7 +1072,8 @@ class Dispatcher:
         failure = next((reply for reply in replies if reply[:1] == b"-"), None)
         if failure is None:
             try:
-                return encode(spanning.merge(answers), resp)
+                reply = spanning.merge(answers)
+                return reply if isinstance(reply, Wait) else encode(reply, resp)
             except ReplyError as error:
                 failure = error.encode()
         command.failed += 1
@@ -1080,7 +1088,11 @@ class Dispatcher:
             PartAnswer(worker, tuple(span.positions.get(worker, ())), replies[worker])
             for worker in sorted(replies)
         ]
-        self.fill(span.conn, span.at, self._merge(span.command, answers, span.resp))
+        reply = self._merge(span.command, answers, span.resp)
+        if isinstance(reply, Wait):
+            self._wait_here(span.conn, span.at, span.command, [span.command.name], reply)
+        else:
+            self.fill(span.conn, span.at, reply)
         if span.conn.client.close_after_reply:  # CLIENT KILL of itself
             span.conn.blocked = Block.CLOSING
             span.conn.drop_input()

@@ -308,6 +308,7 @@ class Worker:
         server.log_warning = self._log.warning
         server.time_us = lambda: time.time_ns() // 1000
         server.reload = self._reload
+        server.sync_log = self._sync_log
         server.collect_counts = self._dispatcher.collect_hot_counts
         server.extra_info = self._extra_info
         server.on_reset_stats = self._expire.reset_stats
@@ -323,6 +324,10 @@ class Worker:
             "expired_stale_perc": self._expire.stale_percent,
             "expired_time_cap_reached_count": self._expire.time_cap_reached,
         }
+
+    def _sync_log(self) -> bool:
+        assert self._segment is not None
+        return self._segment.make_durable(self._stamp_ms(time.monotonic_ns()))
 
     def _cpu_seconds(self) -> tuple[float, float]:
         times = self._process.cpu_times()

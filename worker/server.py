@@ -98,6 +98,8 @@ class Server:
         self.sleep: Callable[[float], None] = _ignore
         # DEBUG LOADAOF: flush, forget and replay the log
         self.reload: Callable[[], None] = _nothing
+        # WAITAOF: makes the log durable, tells whether it is
+        self.sync_log: Callable[[], bool] = lambda: False
         # DEBUG LOG, at the level warning
         self.log_warning: Callable[[str], None] = _ignore
         self.time_us: Callable[[], int] = lambda: 0  # wall clock, microseconds since the epoch

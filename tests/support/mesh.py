@@ -1,0 +1,291 @@
+"""Dispatchers of several workers in one process: real handlers, locks and coordinator, pipes in
+memory whose frames arrive when the test lets them.
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from random import Random
+from typing import Any, cast
+
+from shoal.proto import messages as m
+from shoal.proto.directives import Config
+from shoal.proto.frames import MARSHAL_VERSION
+from shoal.proto.resp_reader import RequestReader
+from shoal.proto.slots import key_slot, owner_of, slot_range
+from shoal.supervisor.coordinator import Coordinator, Outgoing
+from shoal.worker.client import Client
+from shoal.worker.commands import load_all
+from shoal.worker.connection import Block, Connection
+from shoal.worker.dispatch import Dispatcher
+from shoal.worker.keyspace import Store
+from shoal.worker.peers import Peer, Uplink
+from shoal.worker.server import Facts, Server
+
+load_all()
+
+NOW_MS = 1_700_000_000_000
+NOBODY = cast(Any, None)
+FACTS = Facts(
+    run_id="0" * 40,
+    supervisor_pid=1,
+    start_ms=NOW_MS,
+    config_file="",
+    executable="",
+    version="0",
+    port=0,
+    listeners=[],
+)
+
+
+class MemoryPeer(Peer):
+    """A link whose frames wait in a deque.
+
+    Attributes:
+        wire: what is on its way to the other side.
+        full: the pipe takes nothing: frames count as outbox.
+    """
+
+    def __init__(self, worker: int) -> None:
+        super().__init__(worker, -1, -1)
+        self.wire: deque[bytes] = deque()
+        self.full = False
+
+    def send(self, message: Any) -> None:
+        frame = marshal.dumps(message, MARSHAL_VERSION)
+        self.wire.append(frame)
+        if self.full:
+            self.outbox_bytes += len(frame)
+
+
+class Socket:
+    """A client's socket that takes everything, or nothing while it is full."""
+
+    def __init__(self) -> None:
+        self.got = b""
+        self.full = False
+
+    def fileno(self) -> int:
+        return 99
+
+    def send(self, data: bytes) -> int:
+        if self.full:
+            raise BlockingIOError
+        self.got += data
+        return len(data)
+
+    def recv(self, size: int) -> bytes:
+        raise BlockingIOError
+
+    def sendmsg(self, pieces: Sequence[bytes]) -> int:
+        return self.send(b"".join(pieces))
+
+    def close(self) -> None:
+        pass
+
+
+class Log:
+    """Stands in for the segment of a worker."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[int, tuple[bytes, ...]]] = []
+        self.tickets: list[int] = []
+        self.pieces: list[bytes] = []
+        self.db = -1
+
+    def log_all(self, db: int, effects: Sequence[Sequence[bytes]]) -> None:
+        self.records += [(db, tuple(argv)) for argv in effects]
+
+    def log_ticket(
+        self, ticket: int, participants: object, reply: object, db: int, effects: Any
+    ) -> None:
+        self.tickets.append(ticket)
+        self.log_all(db, effects)
+
+
+class Node:
+    """One worker."""
+
+    def __init__(self, index: int, workers: int, client_ids: Iterator[int]) -> None:
+        self.index = index
+        self.client_ids = client_ids
+        self.store = Store(slot_range(index, workers), 16, Random(index))
+        self.store.now_ms = NOW_MS
+        self.server = Server(index, workers, Config(), self.store, FACTS, 1)
+        self.peers = [None if i == index else MemoryPeer(i) for i in range(workers)]
+        self.uplink = Uplink(-1, -1)
+        self.dispatcher = Dispatcher(
+            self.server, cast(list[Peer | None], self.peers), self.uplink, lambda: 0
+        )
+        self.dispatcher.start(lambda ticket: None)
+        self.participant = self.dispatcher.participant
+        self.server.on_pause_changed = self.dispatcher.pause_changed
+        self.down: deque[tuple[Any, ...]] = deque()  # messages of the coordinator
+
+    def peer(self, index: int) -> MemoryPeer:
+        peer = self.peers[index]
+        assert peer is not None
+        return peer
+
+
+class Mesh:
+    """All the workers; nothing moves unless the test says so."""
+
+    def __init__(self, workers: int) -> None:
+        client_ids = count(1)
+        self.nodes = [Node(index, workers, client_ids) for index in range(workers)]
+        self.coordinator = Coordinator(workers, 1)
+        for node in self.nodes:
+            self.coordinator.on_worker_ready(node.index, {})
+
+    def connect(self, home: int = 0) -> Caller:
+        return Caller(self.nodes[home])
+
+    # -- steps
+
+    def turn(self, node: Node) -> None:
+        """Do what ends a turn: commands that had to wait, frames, replies."""
+        node.dispatcher.run_resumable()
+        node.dispatcher.end_blocking()
+        for peer in node.peers:
+            if peer is not None and peer.has_news() and peer.up:
+                peer.send_turn(0, 0)
+        messages, node.uplink.messages = node.uplink.messages, []
+        for kind, *rest in messages:
+            if kind == m.SPAN:
+                self.send(self.coordinator.on_span(node.index, *rest))
+            elif kind == m.DONE:
+                self.send(self.coordinator.on_done(node.index, *rest))
+        flushable, node.dispatcher.flushable = node.dispatcher.flushable, []
+        for conn in flushable:
+            conn.flush(head=conn.blocked is Block.KEYS)
+
+    def send(self, messages: Outgoing) -> None:
+        """Put the coordinator's messages on their way; the supervisor's own part is done here."""
+        for worker, message in messages:
+            if worker != m.SUPERVISOR:
+                self.nodes[worker].down.append(message)
+            elif message[0] == m.LOCK:
+                self.send(self.coordinator.on_done(worker, message[1], b"{}"))
+
+    def carry(self, source: Node, target: Node) -> bool:
+        """Let one frame arrive."""
+        wire = source.peer(target.index).wire
+        if not wire:
+            return False
+        _, _, requests, replies, late, notes = marshal.loads(wire.popleft())
+        back = target.peer(source.index)
+        target.dispatcher.take_replies(back, replies, late)
+        target.dispatcher.take_notes(back, notes)
+        while requests:
+            requests = target.dispatcher.run_requests(back, requests)
+            if requests:
+                self.turn(target)
+        return True
+
+    def hear(self, node: Node) -> bool:
+        """Let one message of the coordinator arrive."""
+        if not node.down:
+            return False
+        kind, *rest = node.down.popleft()
+        done: list[tuple[int, object]] = []
+        if kind == m.LOCK:
+            ticket, blob, participants, mode = rest
+            part = node.dispatcher.decode_part(blob)
+            done = node.participant.on_lock(ticket, part, participants, mode)
+        elif kind == m.RELEASE:
+            done = node.participant.on_release(*rest)
+        elif kind == m.ANSWER:
+            node.dispatcher.on_answer(*rest)
+        elif kind == m.REFUSE:
+            node.dispatcher.on_refuse(*rest)
+        node.uplink.messages += [(m.DONE, ticket, reply) for ticket, reply in done]
+        return True
+
+    def steps(self) -> list[Callable[[], object]]:
+        """Return what could happen next."""
+        found: list[Callable[[], object]] = []
+        for node in self.nodes:
+            dispatcher = node.dispatcher
+            news = any(peer is not None and peer.has_news() and peer.up for peer in node.peers)
+            if news or node.uplink.messages or dispatcher.flushable or dispatcher.resumable:
+                found.append(lambda node=node: self.turn(node))  # type: ignore[misc]
+            if node.down:
+                found.append(lambda node=node: self.hear(node))  # type: ignore[misc]
+            found += [
+                lambda a=node, b=other: self.carry(a, b)  # type: ignore[misc]
+                for other in self.nodes
+                if other is not node and node.peer(other.index).wire
+            ]
+        return found
+
+    def settle(self, random: Random | None = None) -> None:
+        """Do everything there is to do, in an order that `random` chooses."""
+        for _ in range(100_000):
+            steps = self.steps()
+            if not steps:
+                return
+            (steps[0] if random is None else random.choice(steps))()
+        raise AssertionError("it does not come to an end")
+
+
+class Caller:
+    """A client, from its own side."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.sock = Socket()
+        number = next(node.client_ids)
+        self.client = Client(node.server, number, b"a", b"b", 99)
+        self.conn = Connection(
+            cast(Any, self.sock),
+            self.client,
+            RequestReader(),
+            node.dispatcher,
+            lambda fd, events: None,
+            self._gone,
+        )
+        self.conn.reader.authenticated = self.client.authenticated
+        node.server.clients[number] = self.client
+
+    def _gone(self, conn: Connection) -> None:
+        del self.node.server.clients[conn.client.id]
+
+    def send(self, *lines: str) -> None:
+        """Send commands in one piece."""
+        self.conn.accept_input(b"".join(map(request, lines)))
+
+    def take(self) -> bytes:
+        """Return what has been received since the last call."""
+        got, self.sock.got = self.sock.got, b""
+        return got
+
+
+def request(line: str) -> bytes:
+    words = line.encode().split(b" ")
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words)
+
+
+def keys_of(worker: int, workers: int, count: int = 3) -> list[str]:
+    """Return keys that a worker owns."""
+    found: list[str] = []
+    number = 0
+    while len(found) < count:
+        if owner_of(key_slot(b"k%d" % number), workers) == worker:
+            found.append(f"k{number}")
+        number += 1
+    return found
+
+
+def lock(node: Node, ticket: int, key: str, *, write: bool = True) -> None:
+    """Lock a key as a part of a spanning command does, without running anything."""
+    part = m_part(key, write)
+    node.participant.on_lock(ticket, part, (0, 1), m.RELOCK)
+
+
+def m_part(key: str, write: bool) -> Any:
+    blob = marshal.dumps((0, (key.encode(),), write, [b"DEL", key.encode()], 2, 0), 2)
+    return Dispatcher.decode_part(NOBODY, blob)

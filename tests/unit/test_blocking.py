@@ -1,0 +1,389 @@
+"""Blocked commands over several workers: who is served, in which order, and that nothing is lost
+whoever goes away.
+"""
+
+from collections import Counter
+from random import Random
+
+import pytest
+from shoal.worker.connection import Block
+from shoal.worker.dispatch import RemoteWait
+from shoal.worker.hot import Hot
+from shoal.worker.keyspace import Store
+from support.mesh import Caller, Mesh, Node, keys_of, lock, request
+
+HERE, THERE = keys_of(0, 2), keys_of(1, 2)
+KEY, OTHER = HERE[0], HERE[1]
+
+
+@pytest.fixture
+def mesh() -> Mesh:
+    return Mesh(2)
+
+
+def popped(key: str, element: str) -> bytes:
+    """Return the reply of BLPOP."""
+    return request(f"{key} {element}")
+
+
+def check_nothing_is_left(mesh: Mesh) -> None:
+    """Assert that no worker keeps anything of a command that was blocked."""
+    for node in mesh.nodes:
+        assert node.participant.idle()
+        assert node.dispatcher.blocking.key_counts() == (0, 0)
+        assert not node.dispatcher.blocking.offers
+        assert node.store.on_change is None
+        assert node.store.on_flush is None
+        for database in node.store.databases():
+            assert database.read == database.write == database.tables
+        for peer in node.peers:
+            assert peer is None or not (peer.waiters or peer.deferred or peer.pending)
+
+
+def tick(mesh: Mesh, ms: int) -> None:
+    """Let time pass and what it brings be done."""
+    for node in mesh.nodes:
+        node.dispatcher.now_ms += ms
+        node.store.now_ms += ms
+        mesh.turn(node)
+    mesh.settle()
+
+
+def test_clients_are_served_in_the_order_in_which_they_came(mesh: Mesh) -> None:
+    callers = [mesh.connect(home) for home in (0, 1, 1, 0, 1)]
+    for caller in callers:
+        caller.send(f"BLPOP {KEY} 0")
+        mesh.settle()
+    pusher = mesh.connect(1)
+    for number in range(2):
+        pusher.send(f"RPUSH {KEY} a{number} b{number}")
+        mesh.settle()
+    elements = ["a0", "b0", "a1", "b1"]
+    assert [c.take() for c in callers[:4]] == [popped(KEY, element) for element in elements]
+    assert callers[4].take() == b""
+    assert pusher.take() == b":2\r\n:2\r\n"
+    pusher.send(f"RPUSH {KEY} last extra", f"LRANGE {KEY} 0 -1")
+    mesh.settle()
+    assert callers[4].take() == popped(KEY, "last")
+    assert pusher.take() == b":2\r\n" + request("extra")
+    check_nothing_is_left(mesh)
+
+
+@pytest.mark.parametrize("home", [0, 1])
+def test_what_follows_a_blocked_command_waits_and_what_precedes_it_is_answered(
+    mesh: Mesh, home: int
+) -> None:
+    caller, pusher = mesh.connect(home), mesh.connect()
+    caller.send("PING", f"BLPOP {KEY} 0", "PING", f"RPUSH {KEY} again")
+    mesh.settle()
+    assert caller.take() == b"+PONG\r\n"
+    pusher.send(f"RPUSH {KEY} x", f"LLEN {KEY}")
+    mesh.settle()
+    assert caller.take() == popped(KEY, "x") + b"+PONG\r\n:1\r\n"
+    check_nothing_is_left(mesh)
+
+
+def test_nobody_else_gets_what_is_offered(mesh: Mesh) -> None:
+    waiter, pusher, thief = mesh.connect(1), mesh.connect(0), mesh.connect(0)
+    waiter.send(f"BLPOP {KEY} 0")
+    mesh.settle()
+    node = mesh.nodes[0]
+    pusher.send(f"RPUSH {KEY} x y")
+    assert node.dispatcher.blocking.offers == 1
+    thief.send(f"LPOP {KEY}", f"LLEN {OTHER}")
+    assert node.participant.waiters == 1
+    mesh.settle()
+    assert waiter.take() == popped(KEY, "x")
+    assert thief.take() == b"$1\r\ny\r\n:0\r\n"
+    check_nothing_is_left(mesh)
+
+
+def test_who_has_gone_takes_nothing_along(mesh: Mesh) -> None:
+    first, second = mesh.connect(1), mesh.connect(1)
+    for caller in (first, second):
+        caller.send(f"BLPOP {KEY} 0")
+        mesh.settle()
+    pusher = mesh.connect(0)
+    pusher.send(f"RPUSH {KEY} x")
+    first.conn.close("gone")  # the offer is on its way
+    mesh.settle()
+    assert second.take() == popped(KEY, "x")
+    check_nothing_is_left(mesh)
+
+
+@pytest.mark.parametrize("home", [0, 1])
+def test_who_goes_leaves_nothing_behind(mesh: Mesh, home: int) -> None:
+    caller, pusher = mesh.connect(home), mesh.connect(0)
+    caller.send(f"BLPOP {KEY} {OTHER} 5")
+    caller.conn.close("gone")  # its home does not know yet that it has to wait
+    mesh.settle()
+    another = mesh.connect(home)
+    another.send(f"BLPOP {KEY} {OTHER} 0")
+    mesh.settle()
+    assert another.conn.is_blocked()
+    another.conn.at_eof()
+    assert another.conn.closed
+    mesh.settle()
+    pusher.send(f"RPUSH {KEY} x", f"LLEN {KEY}")
+    mesh.settle()
+    assert pusher.take() == b":1\r\n:1\r\n"
+    check_nothing_is_left(mesh)
+
+
+@pytest.mark.parametrize("home", [0, 1])
+def test_timeouts(mesh: Mesh, home: int) -> None:
+    short, long = mesh.connect(home), mesh.connect(home)
+    short.send(f"BLPOP {KEY} 0.010")
+    long.send(f"BLMOVE {KEY} {KEY} LEFT LEFT 1")
+    mesh.settle()
+    blocking = mesh.nodes[0].dispatcher.blocking
+    start_ms = mesh.nodes[0].dispatcher.now_ms
+    assert blocking.next_deadline_ms() == start_ms + 10
+    tick(mesh, 9)
+    assert short.take() == b""
+    tick(mesh, 1)
+    assert short.take() == b"*-1\r\n"
+    assert blocking.next_deadline_ms() == start_ms + 1000
+    tick(mesh, 990)
+    assert long.take() == b"$-1\r\n"
+    assert blocking.next_deadline_ms() is None
+    check_nothing_is_left(mesh)
+
+
+def test_the_time_is_over_while_it_is_offered_and_gone(mesh: Mesh) -> None:
+    caller, pusher = mesh.connect(1), mesh.connect(0)
+    caller.send(f"BLPOP {KEY} 0.010")
+    mesh.settle()
+    node = mesh.nodes[0]
+    pusher.send(f"RPUSH {OTHER} x", f"PEXPIRE {OTHER} 5", f"RENAME {OTHER} {KEY}")
+    mesh.turn(node)
+    assert node.dispatcher.blocking.offers == 1
+    tick(mesh, 20)  # before the home has answered the key expires
+    tick(mesh, 0)
+    assert caller.take() == b"*-1\r\n"
+    check_nothing_is_left(mesh)
+
+
+@pytest.mark.parametrize("home", [0, 1])
+@pytest.mark.parametrize(
+    ("reason", "reply"),
+    [
+        ("", b"*-1\r\n"),
+        (" TIMEOUT", b"*-1\r\n"),
+        (" ERROR", b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n"),
+    ],
+)
+def test_client_unblock(mesh: Mesh, home: int, reason: str, reply: bytes) -> None:
+    caller = mesh.connect(home)
+    caller.send(f"BLPOP {KEY} 0", "PING")
+    assert caller.conn.unblock(with_error="ERROR" in reason)  # even before the owner has said it
+    assert not caller.conn.unblock(with_error=False)
+    mesh.settle()
+    assert caller.take() == reply + b"+PONG\r\n"
+    caller.send(f"BLPOP {KEY} 0")
+    mesh.settle()
+    other = mesh.connect(home)
+    other.send(f"CLIENT UNBLOCK {caller.client.id}{reason}")
+    mesh.settle()
+    assert other.take() == b":1\r\n"
+    assert caller.take() == reply
+    other.send(f"CLIENT UNBLOCK {caller.client.id}{reason}")
+    mesh.settle()
+    assert other.take() == b":0\r\n"
+    check_nothing_is_left(mesh)
+
+
+def test_a_client_that_is_unblocked_is_not_served(mesh: Mesh) -> None:
+    caller, pusher = mesh.connect(1), mesh.connect(0)
+    caller.send(f"BLPOP {KEY} 0")
+    mesh.settle()
+    pusher.send(f"RPUSH {KEY} x")
+    assert caller.conn.unblock(with_error=True)  # and the offer is on its way
+    mesh.settle()
+    assert caller.take().startswith(b"-UNBLOCKED")
+    pusher.send(f"LPOP {KEY}")
+    mesh.settle()
+    assert pusher.take() == b":1\r\n$1\r\nx\r\n"
+    check_nothing_is_left(mesh)
+
+
+def test_behind_a_lock(mesh: Mesh) -> None:
+    """The key is locked by a spanning command when the blocking ones come, and when it is ready."""
+    node = mesh.nodes[0]
+    lock(node, 1, KEY)
+    callers = [mesh.connect(home) for home in (0, 1, 0, 1)]
+    for caller in callers:
+        caller.send(f"BLPOP {KEY} 0")
+        mesh.settle()
+    callers[2].conn.close("gone")
+    callers[3].conn.close("gone")
+    mesh.settle()
+    node.participant.on_release(1)
+    mesh.settle()
+    assert [c.conn.blocked for c in callers[:2]] == [Block.KEYS] * 2
+    pusher = mesh.connect(1)
+    pusher.send(f"RPUSH {KEY} x y z", f"LLEN {KEY}")
+    mesh.settle()
+    assert [c.take() for c in callers[:2]] == [popped(KEY, "x"), popped(KEY, "y")]
+    assert pusher.take() == b":3\r\n:1\r\n"
+    check_nothing_is_left(mesh)
+
+
+def test_a_chain_of_moves(mesh: Mesh) -> None:
+    first, second, third = mesh.connect(0), mesh.connect(1), mesh.connect(0)
+    a, b = HERE[:2]
+    third.send(f"BLPOP {b} 0")
+    second.send(f"BLMOVE {a} {b} LEFT RIGHT 0")
+    mesh.settle()
+    first.send(f"RPUSH {a} x")
+    mesh.settle()
+    assert (second.take(), third.take()) == (b"$1\r\nx\r\n", popped(b, "x"))
+    check_nothing_is_left(mesh)
+
+
+def test_a_home_that_dies_waits_for_nothing(mesh: Mesh) -> None:
+    caller, pusher = mesh.connect(1), mesh.connect(0)
+    caller.send(f"BLPOP {KEY} 0")
+    mesh.settle()
+    pusher.send(f"RPUSH {KEY} x")  # and the element is offered
+    node = mesh.nodes[0]
+    home = node.peer(1)
+    node.dispatcher.peer_lost(home, home.reset())
+    pusher.send(f"LLEN {KEY}")
+    mesh.turn(node)
+    assert pusher.take() == b":1\r\n:1\r\n"
+    assert node.participant.idle()
+    assert node.dispatcher.blocking.key_counts() == (0, 0)
+
+
+def test_an_owner_that_dies_is_asked_again(mesh: Mesh) -> None:
+    caller = mesh.connect(1)
+    caller.send(f"BLPOP {KEY} 0")
+    mesh.settle()
+    owner = mesh.nodes[1].peer(0)
+    owner.up = owner.open = False
+    mesh.nodes[1].dispatcher.peer_lost(owner, owner.reset())
+    assert len(owner.parked) == 1
+    # Its successor knows nothing of the one that waits, and hears of it anew.
+    mesh.nodes[0].dispatcher.end_waiters(mesh.nodes[0].peer(1))
+    owner.up = owner.open = True
+    mesh.nodes[1].dispatcher.peer_up(owner)
+    mesh.settle()
+    pusher = mesh.connect(0)
+    pusher.send(f"RPUSH {KEY} x")
+    mesh.settle()
+    assert caller.take() == popped(KEY, "x")
+    check_nothing_is_left(mesh)
+
+
+def test_an_owner_that_dies_after_it_was_told_to_serve(mesh: Mesh) -> None:
+    caller, pusher = mesh.connect(1), mesh.connect(0)
+    caller.send(f"BLPOP {KEY} 0")
+    mesh.settle()
+    pusher.send(f"RPUSH {KEY} x")
+    mesh.turn(mesh.nodes[0])
+    mesh.carry(mesh.nodes[0], mesh.nodes[1])
+    wait = caller.conn.wait
+    assert isinstance(wait, RemoteWait)
+    assert wait.taken
+    owner = mesh.nodes[1].peer(0)
+    owner.up = owner.open = False
+    mesh.nodes[1].dispatcher.peer_lost(owner, owner.reset())
+    mesh.turn(mesh.nodes[1])
+    assert caller.take().startswith(b"-")  # nobody knows whether it was done
+
+
+def test_fused_writes_wake_too() -> None:
+    """They do not pass the keyspace's door, so they are kept from a key that somebody awaits."""
+    mesh = Mesh(1)
+    caller, pusher = mesh.connect(), mesh.connect()
+    caller.send(f"BLPOP {KEY} 0")
+    mesh.settle()
+    store: Store = mesh.nodes[0].store
+    hot = Hot(store, 0, 2, None)
+    assert isinstance(hot.set([b"SET", KEY.encode(), b"v"]), int)
+    pusher.send(f"SET {KEY} v", f"DEL {KEY}", f"RPUSH {KEY} x")
+    mesh.settle()
+    assert caller.take() == popped(KEY, "x")
+    check_nothing_is_left(mesh)
+
+
+class Game:
+    """Clients of three workers that push, pop, wait and vanish, and an account of the elements."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.mesh = Mesh(3)
+        self.keys = [key for worker in range(3) for key in keys_of(worker, 3, 1)]
+        self.callers: list[Caller] = []
+        self.pushed = 0
+        self.received: Counter[bytes] = Counter()
+
+    def step(self) -> None:
+        """Let one client do something."""
+        random = self.random
+        key = random.choice(self.keys)
+        choice = random.random()
+        if choice < 0.3 or len(self.callers) < 4:
+            caller = self.mesh.connect(random.randrange(3))
+            self.callers.append(caller)
+            timeout = random.choice(["0", "0.005", "0.02"])
+            caller.send(f"{random.choice(['BLPOP', 'BRPOP'])} {key} {timeout}")
+        elif choice < 0.6:
+            pusher = self.mesh.connect(random.randrange(3))
+            self.callers.append(pusher)
+            elements = [f"e{self.pushed + n}" for n in range(random.choice([1, 1, 3]))]
+            self.pushed += len(elements)
+            pusher.send(f"RPUSH {key} {' '.join(elements)}")
+        elif choice < 0.7:
+            caller = self.mesh.connect(random.randrange(3))
+            self.callers.append(caller)
+            caller.send(f"LPOP {key}")
+        elif choice < 0.8:
+            self.vanish(random.choice(self.callers))
+        elif choice < 0.9:
+            for node in self.mesh.nodes:
+                node.dispatcher.now_ms += 3
+                self.mesh.turn(node)
+        else:
+            victim = random.choice(self.callers)
+            if victim.conn.is_blocked():
+                victim.conn.unblock(with_error=random.random() < 0.5)
+
+    def vanish(self, caller: Caller) -> None:
+        """A client goes, unless something may be on its way to it that nobody could take back."""
+        wait = caller.conn.wait
+        on_its_way = isinstance(wait, RemoteWait) and (wait.taken or wait.handle is None)
+        if caller.conn.is_blocked() and not on_its_way:
+            caller.conn.close("gone")
+
+    def move(self) -> None:
+        """Let some of what can happen happen."""
+        for _ in range(self.random.randrange(6)):
+            steps = self.mesh.steps()
+            if steps:
+                self.random.choice(steps)()
+
+    def collect(self, node: Node, key: str) -> list[bytes]:
+        value = node.store.view(0).find(key.encode())
+        return [] if value is None else list(value)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_every_element_is_somewhere_once(seed: int) -> None:
+    game = Game(seed)
+    for _ in range(150):
+        game.step()
+        game.move()
+    game.mesh.settle(game.random)
+    for caller in game.callers:
+        for word in caller.take().split(b"\r\n"):
+            if word.startswith(b"e"):
+                game.received[word] += 1
+    for key, node in zip(game.keys, game.mesh.nodes, strict=True):
+        game.received.update(game.collect(node, key))
+    assert game.received == Counter(b"e%d" % number for number in range(game.pushed))
+    for caller in game.callers:
+        caller.conn.close("over")
+    game.mesh.settle()
+    check_nothing_is_left(game.mesh)
