@@ -33,6 +33,10 @@ class FrameError(Exception):
     """A peer process sent what cannot be a frame: the link to it is dropped."""
 
 
+class DamagedValueError(Exception):
+    """Bytes that should encode a value (of DUMP, or in a snapshot) do not."""
+
+
 def quoted(name: bytes, limit: int = 128) -> str:
     """Show a client's bytes in an error text: at most `limit` of them, as latin-1."""
     return name[:limit].decode("latin-1")
@@ -177,8 +181,8 @@ def lcs_too_large() -> ReplyError:
 
 
 def unsupported_option(option: bytes) -> ReplyError:
-    """Build the error of an unknown option of EXPIRE and its kin; they alone name it."""
-    return ReplyError(b"ERR Unsupported option %b" % option)
+    """Build the error of an unknown option of EXPIRE and its kin; they alone name it, to a NUL."""
+    return ReplyError(b"ERR Unsupported option %b" % option.partition(b"\0")[0])
 
 
 def nx_with_xx_gt_lt() -> ReplyError:
@@ -392,9 +396,32 @@ def bad_unblock_reason() -> ReplyError:
     return ReplyError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
 
 
+def migrate_key_and_keys() -> ReplyError:
+    """Build the error of MIGRATE with a key and the option KEYS."""
+    return ReplyError(
+        "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string"
+    )
+
+
+def migrate_refused(reply: bytes) -> ReplyError:
+    """Build the error of MIGRATE whose target has answered with an error, `-ERR ...`."""
+    text = reply[1:].decode("utf-8", "surrogateescape")
+    return ReplyError(f"ERR Target instance replied with error: {text}")
+
+
+def migrate_failed(doing: str) -> ReplyError:
+    """Build the error of MIGRATE whose connection has failed, while `doing` what."""
+    return ReplyError(f"IOERR error or timeout {doing}")
+
+
 def unblocked() -> ReplyError:
     """Build the reply to a blocking command that CLIENT UNBLOCK ends with an error."""
     return ReplyError("UNBLOCKED client unblocked via CLIENT UNBLOCK")
+
+
+def waitaof_without_log() -> ReplyError:
+    """Build the error of WAITAOF for a log that there is not."""
+    return ReplyError("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.")
 
 
 def timeout_not_an_integer() -> ReplyError:
@@ -425,11 +452,6 @@ def index_out_of_range() -> ReplyError:
     return ReplyError("ERR index out of range")
 
 
-def count_is_negative() -> ReplyError:
-    """Build the error of a count of elements (LPOP) that is negative or no integer."""
-    return ReplyError("ERR value is out of range, must be positive")
-
-
 def option_is_negative(option: str) -> ReplyError:
     """Build the error of LPOS with a COUNT or MAXLEN that is negative or no integer."""
     return ReplyError(f"ERR {option} can't be negative")
@@ -443,9 +465,9 @@ def rank_is_zero() -> ReplyError:
     )
 
 
-def should_be_positive(what: str) -> ReplyError:
-    """Build the error of a `numkeys` or a `count` (LMPOP) that is not positive or no integer."""
-    return ReplyError(f"ERR {what} should be greater than 0")
+def count_should_be_positive() -> ReplyError:
+    """Build the error of LMPOP and its kind with a COUNT that is no integer, or below 1."""
+    return ReplyError("ERR count should be greater than 0")
 
 
 # -- geo -------------------------------------------------------------------------------------------
@@ -481,7 +503,7 @@ def member_not_found() -> ReplyError:
     return ReplyError("ERR could not decode requested zset member")
 
 
-def count_not_positive() -> ReplyError:
+def search_count_not_positive() -> ReplyError:
     """Build the error of a search's COUNT below 1."""
     return ReplyError("ERR COUNT must be > 0")
 
@@ -505,7 +527,7 @@ def exactly_one_of(words: str, command: str) -> ReplyError:
 
 
 def bad_bit_offset() -> ReplyError:
-    """Build the error of a bit offset that is no integer, negative, or beyond the longest string."""
+    """Build the error of a bit offset that is no integer, or outside of the longest string."""
     return ReplyError("ERR bit offset is not an integer or out of range")
 
 
@@ -608,3 +630,360 @@ def limit_is_negative() -> ReplyError:
 def scores_not_numbers() -> ReplyError:
     """Build the error of SORT without ALPHA on what is not all numbers."""
     return ReplyError("ERR One or more scores can't be converted into double")
+
+
+# -- sorted sets -----------------------------------------------------------------------------------
+
+
+def nx_with_xx() -> ReplyError:
+    """Build the error of ZADD with NX and XX."""
+    return ReplyError("ERR XX and NX options at the same time are not compatible")
+
+
+def gt_lt_nx() -> ReplyError:
+    """Build the error of ZADD with two of GT, LT and NX."""
+    return ReplyError("ERR GT, LT, and/or NX options at the same time are not compatible")
+
+
+def incr_of_several() -> ReplyError:
+    """Build the error of ZADD INCR with several members."""
+    return ReplyError("ERR INCR option supports a single increment-element pair")
+
+
+def score_not_a_number() -> ReplyError:
+    """Build the error of an increment that adds infinities of both signs."""
+    return ReplyError("ERR resulting score is not a number (NaN)")
+
+
+def not_a_score_range() -> ReplyError:
+    """Build the error of a range by score whose ends are no doubles."""
+    return ReplyError("ERR min or max is not a float")
+
+
+def not_a_lex_range() -> ReplyError:
+    """Build the error of a range by member whose ends do not begin with one of `[ ( - +`."""
+    return ReplyError("ERR min or max not valid string range item")
+
+
+def limit_without_by() -> ReplyError:
+    """Build the error of ZRANGE with LIMIT by rank."""
+    return ReplyError(
+        "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
+    )
+
+
+def withscores_with_bylex() -> ReplyError:
+    """Build the error of ZRANGE with WITHSCORES by member."""
+    return ReplyError("ERR syntax error, WITHSCORES not supported in combination with BYLEX")
+
+
+def no_input_key(name: bytes) -> ReplyError:
+    """Build the error of ZUNION and its kind with a number of keys below 1; `name` lower case."""
+    return ReplyError(b"ERR at least 1 input key is needed for '%b' command" % name)
+
+
+def weight_not_a_float() -> ReplyError:
+    """Build the error of WEIGHTS with what is no double."""
+    return ReplyError("ERR weight value is not a float")
+
+
+def out_of_range() -> ReplyError:
+    """Build the error of ZRANDMEMBER with a count that no reply can hold."""
+    return ReplyError("ERR value is out of range")
+
+
+# -- hashes ----------------------------------------------------------------------------------------
+
+
+def hash_value_not_an_integer() -> ReplyError:
+    """Build the error of HINCRBY on a value that is no 64-bit signed integer."""
+    return ReplyError("ERR hash value is not an integer")
+
+
+def hash_value_not_a_float() -> ReplyError:
+    """Build the error of HINCRBYFLOAT on a value that is no long double."""
+    return ReplyError("ERR hash value is not a float")
+
+
+def increment_not_finite() -> ReplyError:
+    """Build the error of HINCRBYFLOAT by infinity."""
+    return ReplyError("ERR value is NaN or Infinity")
+
+
+def sum_not_finite() -> ReplyError:
+    """Build the error of an increment whose sum no long double holds."""
+    return ReplyError("ERR increment would produce NaN or Infinity")
+
+
+def expire_is_negative() -> ReplyError:
+    """Build the error of an expire time of a field below zero."""
+    return ReplyError("ERR invalid expire time, must be >= 0")
+
+
+def fields_missing() -> ReplyError:
+    """Build the error of HEXPIRE and its kind without FIELDS where it has to be."""
+    return ReplyError("ERR Mandatory argument FIELDS is missing or not at the right position")
+
+
+def numfields_not_positive() -> ReplyError:
+    """Build the error of HEXPIRE and its kind with a number of fields that is none, or below 1."""
+    return ReplyError("ERR Parameter `numFields` should be greater than 0")
+
+
+def number_of_fields_not_positive() -> ReplyError:
+    """Build the error of HTTL and its kind with a number of fields that is none, or below 1."""
+    return ReplyError("ERR Number of fields must be a positive integer")
+
+
+def numfields_mismatch() -> ReplyError:
+    """Build the error of more or fewer fields than announced."""
+    return ReplyError("ERR The `numfields` parameter must match the number of arguments")
+
+
+def invalid_number_of_fields() -> ReplyError:
+    """Build the error of HSETEX with a number of fields that is none, or no positive C int."""
+    return ReplyError("ERR invalid number of fields")
+
+
+def fxx_with_fnx() -> ReplyError:
+    """Build the error of HSETEX with two conditions."""
+    return ReplyError("ERR Only one of FXX or FNX arguments can be specified")
+
+
+def several_expire_options() -> ReplyError:
+    """Build the error of HSETEX with two options about expire times."""
+    return ReplyError("ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified")
+
+
+def unknown_argument(name: bytes) -> ReplyError:
+    """Build the error of an option that HSETEX does not have; it is shown up to a NUL."""
+    return ReplyError(b"ERR unknown argument: %b" % name.partition(b"\0")[0])
+
+
+# -- streams ---------------------------------------------------------------------------------------
+
+
+def invalid_stream_id() -> ReplyError:
+    """Build the error of what is no ID of a stream's entry."""
+    return ReplyError("ERR Invalid stream ID specified as stream command argument")
+
+
+def invalid_interval_id(which: str) -> ReplyError:
+    """Build the error of an exclusive end that leaves nothing; `which` is start or end."""
+    return ReplyError(f"ERR invalid {which} ID for the interval")
+
+
+def id_is_zero() -> ReplyError:
+    """Build the error of XADD with the ID 0-0."""
+    return ReplyError("ERR The ID specified in XADD must be greater than 0-0")
+
+
+def id_not_greater() -> ReplyError:
+    """Build the error of XADD with an ID that does not exceed the stream's last one."""
+    return ReplyError(
+        "ERR The ID specified in XADD is equal or smaller than the target stream top item"
+    )
+
+
+def ids_exhausted() -> ReplyError:
+    """Build the error of XADD to a stream that had the greatest ID there is."""
+    return ReplyError("ERR The stream has exhausted the last possible ID, unable to add more items")
+
+
+def elements_too_large() -> ReplyError:
+    """Build the error of XADD with more bytes than a node may have."""
+    return ReplyError("ERR Elements are too large to be stored")
+
+
+def argument_below_zero(option: str) -> ReplyError:
+    """Build the error of a negative MAXLEN or LIMIT."""
+    return ReplyError(f"ERR The {option} argument must be >= 0.")
+
+
+def two_trim_strategies() -> ReplyError:
+    """Build the error of XADD and XTRIM with two of MAXLEN and MINID."""
+    return ReplyError(
+        "ERR syntax error, MAXLEN and MINID options at the same time are not compatible"
+    )
+
+
+def limit_without_strategy() -> ReplyError:
+    """Build the error of LIMIT without MAXLEN or MINID."""
+    return ReplyError(
+        "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"
+    )
+
+
+def limit_of_exact_trim() -> ReplyError:
+    """Build the error of LIMIT with exact trimming."""
+    return ReplyError("ERR syntax error, LIMIT cannot be used without the special ~ option")
+
+
+def trim_without_strategy() -> ReplyError:
+    """Build the error of XTRIM without MAXLEN and MINID."""
+    return ReplyError("ERR syntax error, XTRIM must be called with a trimming strategy")
+
+
+def numids_not_positive() -> ReplyError:
+    """Build the error of XDELEX and XACKDEL with a number of IDs below 1."""
+    return ReplyError("ERR Number of IDs must be a positive integer")
+
+
+def numids_too_large() -> ReplyError:
+    """Build the error of XDELEX and XACKDEL with fewer IDs than they say."""
+    return ReplyError("ERR The `numids` parameter must match the number of arguments")
+
+
+def unbalanced_streams(name: str, ids: str) -> ReplyError:
+    """Build the error of XREAD and XREADGROUP (`name`, lower case) with as many keys as IDs not."""
+    return ReplyError(
+        f"ERR Unbalanced '{name}' list of streams: for each stream key an ID{ids} must be "
+        "specified."
+    )
+
+
+def only_for_xreadgroup(option: str) -> ReplyError:
+    """Build the error of XREAD with an option of XREADGROUP."""
+    return ReplyError(
+        f"ERR The {option} option is only supported by XREADGROUP. You called XREAD instead."
+    )
+
+
+def missing_group_option() -> ReplyError:
+    """Build the error of XREADGROUP without GROUP."""
+    return ReplyError("ERR Missing GROUP option for XREADGROUP")
+
+
+def id_meaningless_in_group(text: str) -> ReplyError:
+    """Build the error of XREADGROUP with the ID `$` or `+`."""
+    return ReplyError(
+        f"ERR The {text} ID is meaningless in the context of XREADGROUP: you want to read the "
+        "history of this consumer by specifying a proper ID, or use the > ID to get new messages. "
+        f"The {text} ID would just return an empty result set."
+    )
+
+
+def new_entries_without_group() -> ReplyError:
+    """Build the error of XREAD with the ID `>`."""
+    return ReplyError(
+        "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> "
+        "<consumer> option."
+    )
+
+
+def no_group_to_read(key: bytes, group: bytes) -> ReplyError:
+    """Build the error of XREADGROUP on a group that does not exist."""
+    return ReplyError(
+        b"NOGROUP No such key '%b' or consumer group '%b' in XREADGROUP with GROUP option"
+        % (_c_string(key), _c_string(group))
+    )
+
+
+def no_key_or_group(key: bytes, group: bytes) -> ReplyError:
+    """Build the error of XPENDING and XCLAIM on a group that does not exist."""
+    return ReplyError(
+        b"NOGROUP No such key '%b' or consumer group '%b'" % (_c_string(key), _c_string(group))
+    )
+
+
+def no_such_group(key: bytes, group: bytes) -> ReplyError:
+    """Build the error of XGROUP and XINFO on a group that does not exist."""
+    return ReplyError(
+        b"NOGROUP No such consumer group '%b' for key name '%b'"
+        % (_c_string(group), _c_string(key))
+    )
+
+
+def group_exists() -> ReplyError:
+    """Build the error of XGROUP CREATE for the second time."""
+    return ReplyError("BUSYGROUP Consumer Group name already exists")
+
+
+def xgroup_needs_key() -> ReplyError:
+    """Build the error of XGROUP on a missing key."""
+    return ReplyError(
+        "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to "
+        "use the MKSTREAM option to create an empty stream automatically."
+    )
+
+
+def entries_read_below_minus_one() -> ReplyError:
+    """Build the error of ENTRIESREAD with another negative number than -1."""
+    return ReplyError("ERR value for ENTRIESREAD must be positive or -1")
+
+
+def invalid_argument_of(argument: str, name: str) -> ReplyError:
+    """Build the error of XCLAIM's and XAUTOCLAIM's numbers that are none."""
+    return ReplyError(f"ERR Invalid {argument} argument for {name}")
+
+
+def unrecognized_xclaim_option(option: bytes) -> ReplyError:
+    """Build the error of an option that XCLAIM does not have, or that lacks its argument."""
+    return ReplyError(b"ERR Unrecognized XCLAIM option '%b'" % _c_string(option))
+
+
+def count_not_positive() -> ReplyError:
+    """Build the error of XAUTOCLAIM with a COUNT that is no number from 1 up."""
+    return ReplyError("ERR COUNT must be > 0")
+
+
+def count_too_high() -> ReplyError:
+    """Build the error of XAUTOCLAIM with a COUNT that Redis has no memory for."""
+    return ReplyError(
+        "ERR Insufficient memory, failed allocating transient memory, COUNT too high."
+    )
+
+
+def entries_added_negative() -> ReplyError:
+    """Build the error of XSETID with a negative ENTRIESADDED."""
+    return ReplyError("ERR entries_added must be positive")
+
+
+def xsetid_below(what: str) -> ReplyError:
+    """Build the error of XSETID with an ID below something that the stream holds or is given."""
+    return ReplyError(f"ERR The ID specified in XSETID is smaller than {what}")
+
+
+def entries_added_below_length() -> ReplyError:
+    """Build the error of XSETID with fewer ENTRIESADDED than the stream holds."""
+    return ReplyError(
+        "ERR The entries_added specified in XSETID is smaller than the target stream length"
+    )
+
+
+def _c_string(text: bytes) -> bytes:
+    """Return what is shown where Redis formats a C string."""
+    return text.partition(b"\0")[0]
+
+
+# -- DUMP and RESTORE ------------------------------------------------------------------------------
+
+
+def busy_key() -> ReplyError:
+    """Build the error of RESTORE without REPLACE to a key that exists."""
+    return ReplyError("BUSYKEY Target key name already exists.")
+
+
+def negative_ttl() -> ReplyError:
+    """Build the error of RESTORE with a negative expire time."""
+    return ReplyError("ERR Invalid TTL value, must be >= 0")
+
+
+def negative_idletime() -> ReplyError:
+    """Build the error of RESTORE with a negative IDLETIME."""
+    return ReplyError("ERR Invalid IDLETIME value, must be >= 0")
+
+
+def freq_out_of_range() -> ReplyError:
+    """Build the error of RESTORE with a FREQ that is no byte."""
+    return ReplyError("ERR Invalid FREQ value, must be >= 0 and <= 255")
+
+
+def bad_checksum() -> ReplyError:
+    """Build the error of RESTORE with what no DUMP gave, or one of a newer version."""
+    return ReplyError("ERR DUMP payload version or checksum are wrong")
+
+
+def bad_data_format() -> ReplyError:
+    """Build the error of RESTORE with what is no value."""
+    return ReplyError("ERR Bad data format")

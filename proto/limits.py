@@ -152,3 +152,19 @@ MAX_CONTROL_REQUEST_BYTES: Final = 1 << 16
 # behind. That is a quarter of the time, as in Redis, and never more than 1 ms at once.
 EXPIRE_BUDGET_US: Final = 1000
 EXPIRE_REST_MS: Final = 4
+
+# Elements of one reply of SRANDMEMBER and its kind with a negative count, which may exceed the
+# collection's size; they take about half a second. Redis goes on until its memory or the client's
+# output buffer ends.
+MAX_RANDOM_ELEMENTS: Final = 1 << 22
+
+# Small hashes with the same fields share the names (worker/values/hash.py). So many sets of names
+# are shared, of so many names each, which are so long: a few MB with usual names if all are used,
+# and 90 MB at the very worst, of hashes that then hold as many different names.
+MAX_HASH_SHAPES: Final = 4096
+MAX_SHAPE_FIELDS: Final = 64
+MAX_SHAPE_NAME_BYTES: Final = 64
+
+# Bytes of one dumped value that are compressed (LZF takes 0.3 us for each, in this language), the
+# rest stays as it is: a worker stops for 20 ms at most.
+MAX_COMPRESSED_BYTES: Final = 1 << 16

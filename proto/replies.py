@@ -90,6 +90,120 @@ class _Aggregate(Node):
         return b"%b%d\r\n%b" % (self._mark, len(self._items) // self._width, body)
 
 
+class _BulkSet(Node):
+    """A RESP3 set of bulk strings; in RESP2 an array. Made for many."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Sequence[bytes]) -> None:
+        self._items = items
+
+    def encode(self, resp: int) -> bytes:
+        items = self._items
+        return b"%b%d\r\n%b" % (b"*" if resp == 2 else b"~", len(items), bulks(items))
+
+
+class _Scored(Node):
+    """Members and their scores: pairs in RESP3 or if nested, else flat. Made for many."""
+
+    __slots__ = ("_members", "_nested", "_scores")
+
+    def __init__(self, members: Sequence[bytes], scores: Sequence[float], nested: bool) -> None:
+        self._members, self._scores, self._nested = members, scores, nested
+
+    def encode(self, resp: int) -> bytes:
+        members = self._members
+        texts = [format_double(score) for score in self._scores]
+        size = len(members)
+        if resp == 2 and not self._nested:
+            flat = texts * 2
+            flat[::2] = members
+            flat[1::2] = texts
+            return b"*%d\r\n%b" % (2 * size, bulks(flat))
+        scores = [bulk(text) if resp == 2 else b",%b\r\n" % text for text in texts]
+        pairs = [
+            b"*2\r\n" + bulk(member) + score for member, score in zip(members, scores, strict=True)
+        ]
+        return b"*%d\r\n%b" % (size, b"".join(pairs))
+
+
+class _BulkMap(Node):
+    """A RESP3 map of bulk strings, which are encoded already; in RESP2 an array."""
+
+    __slots__ = ("_body", "_pairs")
+
+    def __init__(self, pairs: int, body: bytes) -> None:
+        self._pairs, self._body = pairs, body
+
+    def encode(self, resp: int) -> bytes:
+        if resp == 2:
+            return b"*%d\r\n%b" % (2 * self._pairs, self._body)
+        return b"%%%d\r\n%b" % (self._pairs, self._body)
+
+
+class _PairMap(Node):
+    """A RESP3 map of encoded keys and values; in RESP2 an array of arrays of two."""
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: Sequence[tuple[bytes, Reply]]) -> None:
+        self._pairs = pairs
+
+    def encode(self, resp: int) -> bytes:
+        mark, start = (b"*", b"*2\r\n") if resp == 2 else (b"%", b"")
+        pieces = [b"%b%d\r\n" % (mark, len(self._pairs))]
+        for key, value in self._pairs:
+            pieces += (start, key, encode(value, resp))
+        return b"".join(pieces)
+
+
+class MapTemplate:
+    """A map of bulk strings that lacks its values: what many maps with the same keys share."""
+
+    __slots__ = ("pieces2", "pieces3")
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        """Prepare the maps that have these keys (at least one), in this order."""
+        # Between two keys come a value's header and the value.
+        pieces = [piece for key in keys for piece in (CRLF + bulk(key), b"", b"")]
+        self.pieces2 = [b"*%d\r\n%b" % (2 * len(keys), bulk(keys[0])), *pieces[1:], CRLF]
+        self.pieces3 = [b"%%%d\r\n%b" % (len(keys), bulk(keys[0])), *pieces[1:], CRLF]
+
+    def fill(self, values: Sequence[bytes]) -> Node:
+        """Return the map with these values, which must not change: in RESP2 an array."""
+        return _FilledMap(self, values)
+
+
+class _FilledMap(Node):
+    __slots__ = ("_template", "_values")
+
+    def __init__(self, template: MapTemplate, values: Sequence[bytes]) -> None:
+        self._template, self._values = template, values
+
+    def encode(self, resp: int) -> bytes:
+        template, values, headers = self._template, self._values, BULK_HEADERS
+        pieces = (template.pieces2 if resp == 2 else template.pieces3).copy()
+        try:
+            pieces[1::3] = [headers[len(value)] for value in values]
+        except IndexError:  # one of them is long
+            pieces[1::3] = [b"$%d\r\n" % len(value) for value in values]
+        pieces[2::3] = values
+        return b"".join(pieces)
+
+
+class _Double(Node):
+    """A double, printed when it is known for which protocol."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+
+    def encode(self, resp: int) -> bytes:
+        text = format_double(self._value)
+        return bulk(text) if resp == 2 else b",%b\r\n" % text
+
+
 class _Twofold(Node):
     """A reply whose two encodings are known from the start."""
 
@@ -130,9 +244,57 @@ def bulk_array(items: Iterable[bytes]) -> Array:
     return Array([bulk(item) for item in items])
 
 
+def bulks(items: Sequence[bytes]) -> bytes:
+    """Return bulk strings, one behind the other."""
+    headers = BULK_HEADERS
+    try:
+        if len(items) < 16:
+            return b"".join([headers[len(item)] + item + CRLF for item in items])
+        size = len(items[0])
+        if len(items[-1]) == size and set(map(len, items)) == {size}:  # often: half the price again
+            header = headers[size]
+            return b"".join((header, (CRLF + header).join(items), CRLF))
+        pieces = [CRLF] * (3 * len(items))  # half the price, if there are many
+        pieces[::3] = map(headers.__getitem__, map(len, items))
+        pieces[1::3] = items
+        return b"".join(pieces)
+    except IndexError:  # one of them is long
+        return b"".join(map(bulk, items))
+
+
+def bulk_list(items: Sequence[bytes]) -> bytes:
+    """Return an array of bulk strings, encoded."""
+    return b"*%d\r\n%b" % (len(items), bulks(items))
+
+
+def bulk_set(items: Sequence[bytes]) -> Node:
+    """Return a RESP3 set of bulk strings; in RESP2 an array."""
+    return _BulkSet(items)
+
+
 def map_reply(pairs: Iterable[tuple[Reply, Reply]]) -> Node:
     """Return a RESP3 map; in RESP2 a flat array of keys and values."""
     return _Aggregate(b"%", [side for pair in pairs for side in pair], 2)
+
+
+def bulk_map(keys: Sequence[bytes], values: Sequence[bytes]) -> Node:
+    """Return a RESP3 map of bulk strings; in RESP2 a flat array of keys and values."""
+    flat = [b""] * (2 * len(keys))
+    flat[::2] = keys
+    flat[1::2] = values
+    return _BulkMap(len(keys), bulks(flat))
+
+
+def bulk_pairs(pairs: Sequence[tuple[bytes, bytes]]) -> Node:
+    """Return a RESP3 array of pairs of bulk strings; in RESP2 a flat array."""
+    flat = bulk_list([side for pair in pairs for side in pair])
+    nested = b"".join([b"*2\r\n" + bulks(pair) for pair in pairs])
+    return _Twofold(flat, b"*%d\r\n%b" % (len(pairs), nested))
+
+
+def pair_map(pairs: Sequence[tuple[bytes, Reply]]) -> Node:
+    """Return a RESP3 map, its keys encoded; in RESP2 an array of [key, value] (XREAD)."""
+    return _PairMap(pairs)
 
 
 def set_reply(items: Iterable[Reply]) -> Node:
@@ -147,8 +309,12 @@ def push(items: Iterable[Reply]) -> Node:
 
 def double(value: float) -> Node:
     """Return a RESP3 double; in RESP2 a bulk string of the same digits."""
-    text = format_double(value)
-    return _Twofold(bulk(text), b",%b\r\n" % text)
+    return _Double(value)
+
+
+def scored(members: Sequence[bytes], scores: Sequence[float], *, nested: bool = False) -> Node:
+    """Return an array of members, each with its score: pairs in RESP3 or if nested, else flat."""
+    return _Scored(members, scores, nested)
 
 
 def boolean(value: bool) -> Node:

@@ -83,6 +83,7 @@ class KeySpec:
         notes: text that COMMAND INFO shows with the specification, if any.
         keyword: the word, upper case, after which the first key stands, if it is searched.
         unknown: True when no rule tells the keys (SORT's BY and GET).
+        find: argv -> indexes of the keys, where the rest of this does not tell (SORT's STORE).
     """
 
     begin: int
@@ -94,9 +95,12 @@ class KeySpec:
     notes: str | None = None
     keyword: str | None = None
     unknown: bool = False
+    find: Callable[[Sequence[bytes]], Sequence[int]] | None = None
 
     def positions(self, argv: Sequence[bytes]) -> Sequence[int]:
         """Return the indexes of the keys in argv; empty when argv is too short or malformed."""
+        if self.find is not None:
+            return self.find(argv)
         if self.keynum:
             try:
                 count = int(argv[self.begin])

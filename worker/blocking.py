@@ -31,6 +31,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final, Protocol
 
+from shoal.proto.replies import encode
 from shoal.worker.keyspace import Gate, Store
 from shoal.worker.participant import Claim
 from shoal.worker.registry import Command, Wait
@@ -98,7 +99,7 @@ class Waiter:
         self.keys = tuple(dict.fromkeys(wait.keys))
         self.kind = wait.kind
         self.on_nokey = wait.on_nokey
-        self.timeout_reply = wait.encode(resp)
+        self.timeout_reply = encode(wait.timeout_reply, resp)
         self.deadline_ms = now_ms + wait.timeout_ms if wait.timeout_ms else 0
         self.overdue = False
         self.answer = answer
@@ -166,7 +167,7 @@ class Blocking:
         for key in waiter.keys:
             queue = self._by_key.setdefault(waiter.db, {}).setdefault(key, {})
             queue[waiter] = None
-            self._gate.close(waiter.db, key, True)
+            self._gate.await_key(waiter.db, key)
         if waiter.deadline_ms:
             self._timed += 1
             heappush(self._timeouts, (waiter.deadline_ms, next(self._numbers), waiter))
@@ -290,7 +291,7 @@ class Blocking:
                 self._ready.pop((waiter.db, key), None)
                 if not keys:
                     del self._by_key[waiter.db]
-            self._gate.open(waiter.db, key, True)
+            self._gate.forget_key(waiter.db, key)
         if not self._by_key:
             self._store.on_change = self._store.on_flush = None
         if waiter.deadline_ms:

@@ -12,6 +12,7 @@ way. Every TIMED-th call goes there, where its time is taken: INFO commandstats 
 
 from __future__ import annotations
 
+from binascii import crc_hqx
 from collections.abc import Callable
 from typing import Final
 
@@ -92,7 +93,8 @@ class Direct:
         arity = self._arity
         if count != arity and (arity >= 0 or count < -arity):
             return None
-        slot = key_slot(argv[1])
+        key = argv[1]
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
         if self._tables[slot] is None:
             return slot
         self._until_timed -= 1
@@ -104,7 +106,12 @@ class Direct:
         store.effects = None
         self.calls += 1
         try:
-            reply = self._handler(self._view, *argv[1:])
+            if count == 2:
+                reply = self._handler(self._view, key)
+            elif count == 3:
+                reply = self._handler(self._view, key, argv[2])
+            else:
+                reply = self._handler(self._view, *argv[1:])
         except ReplyError as error:
             self._entry.failed += 1
             self._count_error(error.text)

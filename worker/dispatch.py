@@ -566,7 +566,11 @@ class Dispatcher:
         self, command: Command, argv: list[bytes], db: int, resume: Callable[[], None]
     ) -> bool:
         spec = command.spec
-        keys = tuple([argv[at] for at in spec.key_positions(argv)]) if spec.keys else ()
+        keys: tuple[bytes, ...] | None = ()
+        if spec.keys:
+            keys = tuple([argv[at] for at in spec.key_positions(argv)])
+            if any(one.unknown and one.find is None for one in spec.keys):
+                keys = None  # SORT reads keys that only its run can name
         return self.participant.admit(db, keys, command.write, resume)
 
     # -- running -----------------------------------------------------------------------------------

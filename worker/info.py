@@ -22,8 +22,8 @@ The supervisor's document; a key it leaves out counts as 0, or as unknown where 
 
 `Server.extra_info` of a worker may give, as numbers: expired_stale_perc,
 expired_time_cap_reached_count; blocked_clients, tracking_clients, pubsub_clients, watching_clients,
-total_watched_keys, total_blocking_keys, total_blocking_keys_on_nokey; expired_subkeys,
-pubsub_channels, pubsub_patterns, pubsubshard_channels, tracking_total_keys, tracking_total_items,
+total_watched_keys, total_blocking_keys, total_blocking_keys_on_nokey; pubsub_channels,
+pubsub_patterns, pubsubshard_channels, tracking_total_keys, tracking_total_items,
 tracking_total_prefixes.
 """
 
@@ -113,7 +113,7 @@ def reset_stats(server: Server) -> None:
         peak_clients=len(server.clients),
     )
     store = server.store
-    store.hits = store.misses = store.expired_keys = 0
+    store.hits = store.misses = store.expired_keys = store.expired_subkeys = 0
     if server.segment is not None:
         server.segment.delayed_fsync = 0
 
@@ -179,6 +179,7 @@ def part(server: Server, sections: Sequence[str]) -> Document:
         "input_kbps": sampler.input_kbps,
         "output_kbps": sampler.output_kbps,
         "expired_keys": store.expired_keys,
+        "expired_subkeys": store.expired_subkeys,
         "volatile": sum(db.volatile for db in store.databases()),
         "hits": store.hits,
         "misses": store.misses,
@@ -201,7 +202,7 @@ def part(server: Server, sections: Sequence[str]) -> Document:
         }
     if "keyspace" in sections:
         document["keyspace"] = {
-            db.index: [db.size, db.volatile, _average_ttl_ms(store, db)]
+            db.index: [db.size, db.volatile, _average_ttl_ms(store, db), db.subexpiry]
             for db in store.databases()
             if db.size
         }
@@ -536,18 +537,19 @@ def _cluster(_: _Parts) -> Fields:
 def _keyspace(all_: _Parts) -> Fields:
     dbs: dict[int, list[int]] = {}
     for part in all_.parts:
-        for db, (keys, expires, ttl_ms) in part["keyspace"].items():
-            sums = dbs.setdefault(int(db), [0, 0, 0])
+        for db, (keys, expires, ttl_ms, subexpiry) in part["keyspace"].items():
+            sums = dbs.setdefault(int(db), [0, 0, 0, 0])
             sums[0] += keys
             sums[1] += expires
             sums[2] += expires * ttl_ms
+            sums[3] += subexpiry
     return [
         (
             f"db{db}",
             f"keys={keys},expires={expires},avg_ttl={ttl_sum // expires if expires else 0},"
-            "subexpiry=0",
+            f"subexpiry={subexpiry}",
         )
-        for db, (keys, expires, ttl_sum) in sorted(dbs.items())
+        for db, (keys, expires, ttl_sum, subexpiry) in sorted(dbs.items())
     ]
 
 

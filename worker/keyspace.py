@@ -13,15 +13,17 @@ What always holds, for every database:
 - `read[slot]` and `write[slot]` are that same dict, or None while the slot is closed to the fused
   commands of `worker/hot.py` (a lock, a waiting command; later a pending snapshot). Closed is "not
   mine" to them, so an idle server pays nothing for the test.
-- `size` is the number of keys, `volatile` the number of those with an expire time;
-  `next_expire[slot]` is at most the earliest expire time in the slot, for every slot that has one.
+- `size` is the number of keys, `volatile` the number of those with an expire time, `subexpiry` the
+  number of hashes with fields that have one; `next_expire[slot]` is at most the earliest expire
+  time in the slot, of keys and of fields, for every slot that has one.
 """
 
 from __future__ import annotations
 
+from binascii import crc_hqx
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, islice
 from random import Random
 from typing import Any, Final
@@ -29,11 +31,16 @@ from typing import Any, Final
 from shoal.proto import errors
 from shoal.proto.slots import SLOTS, key_slot
 from shoal.worker.values import is_big
+from shoal.worker.values.hash import Hash
 from shoal.worker.values.string import String
 
 # bytes, String, or an object with expire_ms; mypy has no closed union for what is yet to come
 Value = Any
 Table = dict[bytes, Value]
+
+Transfer = Callable[
+    [bytes, bytes, int, Sequence[Sequence[bytes]]], tuple[list[bytes], errors.ReplyError | None]
+]
 
 NO_EXPIRE: Final = -1
 NO_KEY: Final = -2
@@ -47,7 +54,17 @@ def expire_of(value: Value) -> int:
 class Database:
     """One numbered database of a partition; see the module's text for what its tables hold."""
 
-    __slots__ = ("index", "next_expire", "read", "size", "slots", "tables", "volatile", "write")
+    __slots__ = (
+        "index",
+        "next_expire",
+        "read",
+        "size",
+        "slots",
+        "subexpiry",
+        "tables",
+        "volatile",
+        "write",
+    )
 
     def __init__(self, index: int, slots: range) -> None:
         """Make an empty database that owns `slots`."""
@@ -60,6 +77,7 @@ class Database:
         self.write: list[Table | None] = list(self.tables)
         self.size = 0
         self.volatile = 0
+        self.subexpiry = 0
         self.next_expire: dict[int, int] = {}
 
     def keys_in(self, slot: int) -> Table:
@@ -78,13 +96,14 @@ class Gate:
     """Closes slots to the fused commands while something stands between them and the keys.
 
     Every `close` is paired with one `open` of the same arguments. A whole database (key None) or
-    all databases (db None) close by name and are counted apart from the slots.
+    all databases (db None) close by name and are counted apart from the slots. A key that a blocked
+    command waits for closes its slot to writes too (`await_key`), but that is no lock.
     """
 
     def __init__(self, store: Store) -> None:
         """Guard the databases of `store`."""
         self._store = store
-        # db -> slot -> how often it is closed to reads, how often to writes
+        # db -> slot -> how often it is closed to reads, how often to writes, how often awaited
         self._slots: dict[int, dict[int, list[int]]] = {}
         self._wide: dict[int | None, list[int]] = {}  # db or None for all -> the same
 
@@ -100,12 +119,29 @@ class Gate:
         slot = key_slot(key)
         counts = slots.get(slot)
         if counts is None:
-            counts = slots[slot] = [0, 0]
+            counts = slots[slot] = [0, 0, 0]
             self._store.database(db).write[slot] = None
         counts[1] += 1
         if not write_only:
             counts[0] += 1
             self._store.database(db).read[slot] = None
+
+    def await_key(self, db: int, key: bytes) -> None:
+        """Close a key's slot to fused writes, which would wake nobody."""
+        self.close(db, key, True)
+        self._slots[db][key_slot(key)][2] += 1
+
+    def forget_key(self, db: int, key: bytes) -> None:
+        """Undo one `await_key`."""
+        self._slots[db][key_slot(key)][2] -= 1
+        self.open(db, key, True)
+
+    def is_locked(self, db: int, slot: int) -> bool:
+        """Tell whether a lock closes the slot to writes."""
+        if self._wide_counts(db)[1]:
+            return True
+        counts = self._slots.get(db, {}).get(slot)
+        return counts is not None and counts[1] > counts[2]
 
     def open(self, db: int | None, key: bytes | None, write_only: bool) -> None:
         """Undo one `close` with the same arguments."""
@@ -170,8 +206,10 @@ class Store:
             key's DEL), None when nothing is logged.
         notify: called as `notify(db, kind, event, key)`; kind is a letter of
             notify-keyspace-events.
-        on_change: called as `on_change(db, key)` when a key changed, for WATCH and tracking; None
-            when idle.
+        on_change: called as `on_change(db, key)` when a key changed, for blocked commands, WATCH
+            and tracking; None when idle.
+        transfer: the connection of MIGRATE, `worker.migrate.transfer`.
+        on_flush: called as `on_flush(db)` when a database was emptied or exchanged; None when idle.
     """
 
     def __init__(self, slots: range, databases: int, random: Random) -> None:
@@ -188,11 +226,14 @@ class Store:
         self.log: Callable[[int, tuple[bytes, ...]], None] | None = None
         self.notify: Callable[[int, bytes, bytes, bytes], None] | None = None
         self.on_change: Callable[[int, bytes], None] | None = None
+        self.on_flush: Callable[[int], None] | None = None
+        self.transfer: Transfer
         self.active_expire = True
         self.expire_paused = False  # CLIENT PAUSE: what has expired is missing, but stays for now
         self.hits = 0
         self.misses = 0
         self.expired_keys = 0
+        self.expired_subkeys = 0  # fields of hashes
         self.dirty_total = 0  # changes since start: rdb_changes_since_last_save of INFO
         self.garbage: deque[Any] = deque()  # emptied tables and big values, freed in slices
 
@@ -225,16 +266,20 @@ class Store:
         a.tables[:], b.tables[:] = b.tables[:], a.tables[:]
         a.size, b.size = b.size, a.size
         a.volatile, b.volatile = b.volatile, a.volatile
+        a.subexpiry, b.subexpiry = b.subexpiry, a.subexpiry
         a.next_expire, b.next_expire = b.next_expire, a.next_expire
         self.gate.refresh(a)
         self.gate.refresh(b)
+        if self.on_flush is not None:
+            self.on_flush(first)
+            self.on_flush(second)
 
     def flush(self, index: int) -> int:
         """Empty a database and return the number of keys removed; memory is freed in slices
         later.
         """
         db = self.database(index)
-        removed, db.size, db.volatile = db.size, 0, 0
+        removed, db.size, db.volatile, db.subexpiry = db.size, 0, 0, 0
         db.next_expire = {}
         for slot in db.slots:
             table = db.keys_in(slot)
@@ -242,6 +287,8 @@ class Store:
                 self.garbage.append(table)
                 db.tables[slot] = {}
         self.gate.refresh(db)
+        if self.on_flush is not None:
+            self.on_flush(index)
         return removed
 
     def free_some(self, steps: int) -> None:
@@ -309,7 +356,8 @@ class Keyspace:
         """Return what is stored at key (bytes, or an object with expire_ms), None if missing or
         expired.
         """
-        table = self._db.keys_in(key_slot(key))
+        table = self._db.tables[crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)]
+        assert table is not None, f"{key!r} is not in this partition"
         value = table.get(key)
         if value is None or value.__class__ is bytes:
             return value
@@ -335,14 +383,46 @@ class Keyspace:
             self.notify(b"m", b"keymiss", key)
             return None
         self.store.hits += 1
-        return _typed(value, kind)
+        return value if value.__class__ is kind else _typed(value, kind)
 
     def lookup_write(self, key: bytes, kind: type | None = None) -> Any:
         """Return the value at key for changing it, None if missing; as `lookup_read`, without the
         counts.
         """
         value = self.find(key)
-        return None if value is None else _typed(value, kind)
+        return value if value is None or value.__class__ is kind else _typed(value, kind)
+
+    def lookup_buffer(self, key: bytes, kind: type[bytearray] = bytearray) -> Any:
+        """Return the string at key as a buffer to change in place, None if missing.
+
+        What holds the string becomes a `kind` of its own, if it is none yet; that is no change, and
+        shows in OBJECT ENCODING alone. A change of the buffer is announced with `changed`.
+
+        Raises: ReplyError WRONGTYPE, and what `kind` raises for a string that it cannot hold.
+        """
+        table = self._db.keys_in(key_slot(key))
+        value = table.get(key)
+        if value.__class__ is String and value.data.__class__ is kind and not value.expire_ms:
+            return value.data  # the usual case first: SETBIT and PFADD live on it
+        value = self.find(key)
+        if value is None:
+            return None
+        if value.__class__ is bytes:
+            buffer: bytes | bytearray = kind(value)
+            table[key] = String(buffer)
+            return buffer
+        if value.__class__ is not String:
+            raise errors.wrong_type()
+        buffer = value.data
+        if buffer.__class__ is not kind:
+            buffer = value.data = kind(buffer)
+        return buffer
+
+    def owns(self, key: bytes) -> bool:
+        """Tell whether key belongs to this partition; only a key that routing could not see (one
+        that SORT makes of a pattern) may not.
+        """
+        return self._db.tables[key_slot(key)] is not None
 
     def exists(self, key: bytes) -> bool:
         """Tell whether key is there and not expired."""
@@ -375,6 +455,8 @@ class Keyspace:
         elif old.__class__ is not bytes:
             if old.expire_ms:
                 db.volatile -= 1
+            if old.__class__ is Hash and old.times is not None:
+                db.subexpiry -= 1
             if old is not value and is_big(old):
                 self.store.garbage.append(old)
         # Only now: the old value may be this very object, about to get another expire time.
@@ -385,6 +467,9 @@ class Keyspace:
             value = String(value, expire_ms)
         else:
             value.expire_ms = expire_ms
+            if value.__class__ is Hash and value.times is not None:
+                db.subexpiry += 1
+                self._hint(slot, value.earliest())
         table[key] = value
         if expire_ms:
             db.volatile += 1
@@ -466,6 +551,12 @@ class Keyspace:
         if store.on_change is not None:
             store.on_change(self._db.index, key)
 
+    def changed_inside(self, key: bytes) -> None:
+        """Say that something in key's value changed which is logged, but is no change to those who
+        watch the key: a stream's consumer groups, as in Redis.
+        """
+        self.store.dirty += 1
+
     def expire_now(self, key: bytes) -> None:
         """Remove a key whose expire time has passed, and log that as a DEL."""
         store = self.store
@@ -478,6 +569,46 @@ class Keyspace:
         if store.on_change is not None:
             store.on_change(self._db.index, key)
         self.notify(b"x", b"expired", key)
+
+    def field_times_changed(self, key: bytes, value: Hash, had: bool, at_ms: int = 0) -> None:
+        """Say that fields of the hash at key got or lost expire times.
+
+        Args:
+            key: the key.
+            value: the hash, as it is now.
+            had: whether any of its fields had an expire time before.
+            at_ms: the time that fields got, ms since the epoch; 0 if none did.
+        """
+        self._db.subexpiry += (value.times is not None) - had
+        if at_ms:
+            self._hint(key_slot(key), at_ms)
+
+    def expire_fields(self, key: bytes, value: Hash, fields: Sequence[bytes]) -> None:
+        """Remove fields of the hash at key, whose expire time has passed, and log that as HDELs;
+        while expiry is paused they stay. `remove_if_empty` has to follow.
+        """
+        store = self.store
+        if store.expire_paused:
+            return
+        value.remove(fields)
+        self.field_times_changed(key, value, True)
+        store.expired_subkeys += len(fields)
+        if store.log is not None:
+            for field in fields:
+                store.log(self._db.index, (b"HDEL", key, field))
+        if store.on_change is not None:
+            store.on_change(self._db.index, key)
+        self.notify(b"h", b"hexpired", key)
+
+    def remove_if_empty(self, key: bytes, value: Hash) -> bool:
+        """Remove the hash at key if all its fields have expired; tell whether it was so. Their HDEL
+        is in the log, and empties it there too.
+        """
+        if len(value):
+            return False
+        self._remove(key)
+        self.notify(b"g", b"del", key)
+        return True
 
     def flush(self) -> int:
         """Empty this database; return the number of keys removed."""
@@ -550,8 +681,11 @@ class Keyspace:
         db = self._db
         value = db.keys_in(key_slot(key)).pop(key)
         db.size -= 1
-        if value.__class__ is not bytes and value.expire_ms:
-            db.volatile -= 1
+        if value.__class__ is not bytes:
+            if value.expire_ms:
+                db.volatile -= 1
+            if value.__class__ is Hash and value.times is not None:
+                db.subexpiry -= 1
         return value
 
 

@@ -8,6 +8,7 @@ Before SERVE only the supervisor's pipe is read (proto/messages.py says why).
 
 from __future__ import annotations
 
+import ctypes
 import marshal
 import os
 import select
@@ -34,6 +35,7 @@ from shoal.worker.dispatch import Dispatcher
 from shoal.worker.expire import ExpireCycle
 from shoal.worker.keyspace import Store
 from shoal.worker.loop import Loop, Stopped
+from shoal.worker.migrate import transfer
 from shoal.worker.participant import Participant
 from shoal.worker.peers import Peer, Uplink
 from shoal.worker.replay import Replayer, ReplayError
@@ -304,10 +306,12 @@ class Worker:
         server.on_pause_changed = self._dispatcher.pause_changed
         server.cpu_seconds = self._cpu_seconds
         server.memory_bytes = lambda: int(self._process.memory_info().rss)
+        server.release_memory = _release_memory
         server.sleep = time.sleep
         server.log_warning = self._log.warning
         server.time_us = lambda: time.time_ns() // 1000
         server.reload = self._reload
+        self._store.transfer = transfer
         server.sync_log = self._sync_log
         server.collect_counts = self._dispatcher.collect_hot_counts
         server.extra_info = self._extra_info
@@ -548,3 +552,10 @@ def _everything(_: object) -> bool:
 
 def _nothing_to_release(_: int) -> None:
     pass
+
+
+def _release_memory() -> None:
+    """Give free memory back to the system, if the C library can (glibc); it may take some ms."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(0))

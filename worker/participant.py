@@ -13,7 +13,8 @@ for themselves. Claims on a database or on everything are few: they are kept in 
 themselves with all claims.
 
 What always holds:
-- A claim depends on earlier claims only, and tickets arrive in one order everywhere: no cycle, no
+- A claim depends on earlier claims only, or on one that went ahead (`acquire`); those depend on
+  granted claims and on each other only; and tickets arrive in one order everywhere: no cycle, no
   deadlock.
 - What leaves has no dependency left; a ticket that came first is never run behind one that came
   later.
@@ -76,11 +77,13 @@ class Claim:
         blocks: the later claims that wait for this one, once for each conflict.
         part, participants: of a ticket; resume: of an ordinary command.
         stays: it holds its locks until `let_go`, although it is no ticket.
+        granted: nothing is in its way, and it has been run, or told so.
     """
 
     __slots__ = (
         "blocks",
         "db",
+        "granted",
         "keys",
         "number",
         "order",
@@ -107,6 +110,7 @@ class Claim:
         self.participants: tuple[int, ...] = ()
         self.resume: Callable[[], None] | None = None
         self.stays = False
+        self.granted = False
 
     def __lt__(self, other: Claim) -> bool:
         """Order the granted by arrival."""
@@ -177,8 +181,9 @@ class Participant:
         order = self._arrivals = self._arrivals + 1
         claim = Claim(ticket, order, db, keys, write)
         self._enter(claim)
+        claim.granted = not claim.waits
         if mode != RUN:
-            assert not claim.waits, f"ticket {ticket} held its locks, now it would wait"
+            assert claim.granted, f"ticket {ticket} held its locks, now it would wait"
             return []
         if claim.waits:
             claim.part = part
@@ -223,16 +228,18 @@ class Participant:
         return False
 
     def acquire(self, db: int, keys: Sequence[bytes], granted: Callable[[], None]) -> Claim:
-        """Claim keys for oneself alone until `let_go`: what a blocked command does that is offered
-        what it waited for.
+        """Claim keys for oneself alone until `let_go`, ahead of all that wait for them: what a
+        blocked command does that is offered what it waited for.
 
-        Returns: the claim. If it waits for others, `granted` is called when it does no longer.
+        Returns: the claim. If it waits for those that hold the keys, `granted` is called when it
+            does no longer.
         """
         order = self._arrivals = self._arrivals + 1
-        claim = Claim(-order, order, db, keys, True)
+        claim = Claim(-order, order, db, tuple(dict.fromkeys(keys)), True)
         claim.resume = granted
         claim.stays = True
-        self._enter(claim)
+        self._enter_first(claim)
+        claim.granted = not claim.waits
         return claim
 
     def let_go(self, claim: Claim) -> Done:
@@ -296,6 +303,32 @@ class Participant:
         claim.waits = waits
         self.busy[claim.number] = claim
 
+    def _enter_first(self, claim: Claim) -> None:
+        """Let a claim for oneself alone wait for nobody but those that are granted, and those that
+        went ahead before it.
+        """
+        db, keys = claim.db, claim.keys
+        assert db is not None
+        assert keys is not None
+        wanted = frozenset(keys)
+        for other in self.busy.values():
+            if other.keys is None:
+                overlaps = other.db is None or other.db == db
+            else:
+                overlaps = other.db == db and not wanted.isdisjoint(other.keys)
+            if not overlaps:
+                continue
+            first, second = (claim, other) if _is_behind(other) else (other, claim)
+            first.blocks.append(second)
+            second.waits += 1
+        ends = self._ends.setdefault(db, {})
+        for key in keys:
+            self._close(db, key, False)
+            end = ends.get(key, [])
+            if not (end and end[0].write and _is_behind(end[0])):
+                ends[key] = [claim, *filter(_is_behind, end)]
+        self.busy[claim.number] = claim
+
     def _leave(self, claim: Claim) -> None:
         del self.busy[claim.number]
         db, keys, write_only = claim.db, claim.keys, not claim.write
@@ -330,6 +363,9 @@ class Participant:
         ready = self._ready
         while ready:
             claim = heappop(ready)
+            if claim.waits or claim.granted:
+                continue  # one that went ahead stands before it, or it stood here twice
+            claim.granted = True
             resume, part = claim.resume, claim.part
             if claim.stays:
                 assert resume is not None
@@ -344,6 +380,11 @@ class Participant:
                 done.append((claim.number, self._execute(part, claim.number, claim.participants)))
         self._draining = False
         return done
+
+
+def _is_behind(claim: Claim) -> bool:
+    """Tell whether a claim lets one that goes ahead pass."""
+    return not (claim.granted or claim.stays)
 
 
 def _clash(claim: Claim, db: int | None, write: bool) -> bool:

@@ -95,6 +95,8 @@ class Server:
         self.on_pause_changed: Callable[[], None] = _nothing
         self.cpu_seconds: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)  # user, system
         self.memory_bytes: Callable[[], int] = lambda: 0
+        # MEMORY PURGE: gives what the allocator keeps back to the system
+        self.release_memory: Callable[[], None] = _nothing
         self.sleep: Callable[[float], None] = _ignore
         # DEBUG LOADAOF: flush, forget and replay the log
         self.reload: Callable[[], None] = _nothing

@@ -30,6 +30,7 @@ Each case runs four times, with 1 and with 3 workers (fixture `subject`) and in 
 - `raw(data, replies=1)`: bytes as they are, answered by so many replies;
 - `closes(data)`: bytes after which the server closes: all that comes until then is compared;
 - `sends(line)`: expects no reply yet; `reply()`: reads one that is due (blocking, pub/sub);
+- `until(regex, line)`: repeats the line until its reply holds the regex; it is not compared;
 - `on("b", step)`: any of these over a further connection, opened when it is first named.
 
 `Case(*steps, since=..., resp=..., cleanup=...)` says more about a case: the Redis version that
@@ -45,7 +46,7 @@ from typing import Any
 
 import pytest
 from support.raw import RawClient, bulk_text, pack, split_line, split_reply
-from support.servers import Server
+from support.servers import Server, wait_until
 
 Line = str | tuple[bytes, ...]
 
@@ -58,6 +59,7 @@ class Step:
         shown: the step in a failure's message.
         replies: how many to read; None for all until the server closes.
         alike: whether (Redis's reply, ours) count as the same.
+        until: the step is repeated until the reply holds this.
     """
 
     shown: str
@@ -65,6 +67,7 @@ class Step:
     replies: int | None = 1
     client: str = "a"
     alike: Callable[[bytes, bytes], bool] = bytes.__eq__
+    until: re.Pattern[bytes] | None = None
 
 
 class Case:
@@ -126,13 +129,14 @@ def _sorted(reply: bytes, by_pair: bool) -> bytes:
 
 
 def near(by: int, step: Step | Line) -> Step:
-    """Let two integer replies differ by this much: what is left of a relative time."""
+    """Let integers, or those in arrays, differ by this much: what is left of a relative time."""
+    times = re.compile(rb"(?m)^:(\d+)\r$")  # -1 and -2 are answers, not times
 
     def alike(theirs: bytes, ours: bytes) -> bool:
-        both = re.fullmatch(rb":(-?\d+)\r\n:(-?\d+)\r\n", theirs + ours)
-        if both is None or int(both[1]) < 0 or int(both[2]) < 0:  # -1 and -2 are answers, not times
-            return theirs == ours
-        return abs(int(both[1]) - int(both[2])) <= by
+        if times.sub(b":*", theirs) != times.sub(b":*", ours):
+            return False
+        both = zip(times.findall(theirs), times.findall(ours), strict=True)
+        return all(abs(int(his) - int(our)) <= by for his, our in both)
 
     return dataclasses.replace(_step(step), alike=alike)
 
@@ -177,6 +181,17 @@ def sends(step: Step | Line) -> Step:
     return dataclasses.replace(_step(step), replies=0)
 
 
+def until(regex: bytes | str, step: Step | Line) -> Step:
+    """Repeat a step until its reply holds what the regex matches; the replies may differ."""
+    expression = re.compile(regex.encode() if isinstance(regex, str) else regex)
+    return dataclasses.replace(_step(step), until=expression, alike=lambda _theirs, _ours: True)
+
+
+def blocked(count: int) -> Step:
+    """Wait until so many clients are blocked; asked over a connection of its own."""
+    return on("(the one that asks)", until(rf"blocked_clients:{count}\r", "INFO clients"))
+
+
 def reply(count: int = 1) -> Step:
     """Read replies that are due without sending anything."""
     return Step(f"({count} more replies)", b"", count)
@@ -197,6 +212,8 @@ class Talk:
 
     def run(self, step: Step) -> bytes:
         """Send the step and return its replies, concatenated."""
+        if step.until is not None:
+            return self._repeat(step, step.until)
         client = self.clients.get(step.client)
         if client is None:
             client = self.clients[step.client] = self.server.client()
@@ -206,6 +223,18 @@ class Talk:
         if step.replies is None:
             return client.read_until_closed()
         return b"".join([client.read_reply() for _ in range(step.replies)])
+
+    def _repeat(self, step: Step, until: re.Pattern[bytes]) -> bytes:
+        once = dataclasses.replace(step, until=None)
+        reply = b""
+
+        def holds() -> bool:
+            nonlocal reply
+            reply = self.run(once)
+            return until.search(reply) is not None
+
+        wait_until(holds, f"{step.shown}: {until.pattern!r}")
+        return reply
 
     def finish(self) -> None:
         """Close every connection and wait until the server has done so too."""

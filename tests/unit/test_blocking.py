@@ -98,6 +98,23 @@ def test_nobody_else_gets_what_is_offered(mesh: Mesh) -> None:
     check_nothing_is_left(mesh)
 
 
+def test_waiters_go_ahead_of_the_commands_that_wait_for_the_key(mesh: Mesh) -> None:
+    """So each push of a pipeline finds the list empty, as in one Redis."""
+    callers = [mesh.connect(home) for home in (1, 0, 1, 1, 0, 0, 1)]
+    for number, caller in enumerate(callers):
+        caller.send(f"BLPOP {HERE[number % 2]} 0")
+        mesh.settle()
+    for home in (0, 1):
+        pusher = mesh.connect(home)
+        pusher.send(*[f"RPUSH {HERE[number % 2]} x" for number in range(3)], f"EXISTS {KEY}")
+        mesh.settle()
+        assert pusher.take() == b":1\r\n" * 3 + b":0\r\n"
+    assert sum(caller.take() != b"" for caller in callers) == 6
+    callers[5].conn.close("over")
+    mesh.settle()
+    check_nothing_is_left(mesh)
+
+
 def test_who_has_gone_takes_nothing_along(mesh: Mesh) -> None:
     first, second = mesh.connect(1), mesh.connect(1)
     for caller in (first, second):
@@ -145,7 +162,7 @@ def test_timeouts(mesh: Mesh, home: int) -> None:
     assert short.take() == b"*-1\r\n"
     assert blocking.next_deadline_ms() == start_ms + 1000
     tick(mesh, 990)
-    assert long.take() == b"$-1\r\n"
+    assert long.take() == b"*-1\r\n"
     assert blocking.next_deadline_ms() is None
     check_nothing_is_left(mesh)
 

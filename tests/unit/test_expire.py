@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import shoal.worker.commands.hashes
+import shoal.worker.commands.keys  # noqa: F401, declares the commands
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shoal.proto.slots import key_slot
 from shoal.worker import expire
 from shoal.worker.expire import ExpireCycle
-from shoal.worker.keyspace import Store
+from shoal.worker.keyspace import Keyspace, Store
+from shoal.worker.values.hash import Hash
 from support.keyspace import NOW_MS, Partition, check_store
+from support.raw import split_line
 
 
 @dataclass
@@ -37,20 +41,6 @@ def run_out(cycle: ExpireCycle, budget_us: int = 1000, bound: int = 100_000) -> 
         if not cycle.run(budget_us):
             return runs
     raise AssertionError(f"still more to do after {bound} runs")
-
-
-def in_visit(cycle: ExpireCycle, store: Store) -> int | None:
-    """Return the large slot that the cycle is in the middle of: it has volatile keys and no
-    hint.
-    """
-    if cycle._round is None:
-        return None
-    for db in store.databases():
-        for slot in db.slots:
-            has_expire = any(getattr(value, "expire_ms", 0) for value in db.keys_in(slot).values())
-            if has_expire and slot not in db.next_expire:
-                return slot
-    return None
 
 
 # A partition of a hundred slots (it is checked after each step), one of which has more keys than
@@ -124,7 +114,7 @@ def test_only_what_has_expired_goes_and_all_of_it(
                     closed.append(key)
                 case ("open",) if closed:
                     store.gate.open(0, closed.pop(), True)
-            check_store(store, in_visit=in_visit(cycle, store))
+            check_store(store, in_visit=cycle.visiting)
         for key in closed:
             store.gate.open(0, key, True)
         before = partition.live()
@@ -269,3 +259,167 @@ def test_how_stale_the_keys_are_is_estimated() -> None:
         partition.store.now_ms += 1
         run_out(cycle)
     assert 24 < cycle.stale_percent <= 25
+
+
+# -- fields of hashes ------------------------------------------------------------------------------
+
+
+def put_hash(ks: Keyspace, key: bytes, times: dict[bytes, int], lasting: int = 0) -> Hash:
+    """Store a hash with fields that expire at these times, and others."""
+    value = Hash()
+    value.put_pairs([side for field in times for side in (field, b"v")] or [b"lasting", b"v"])
+    for i in range(lasting):
+        value.put(b"lasting%d" % i, b"v")
+    for field, at_ms in times.items():
+        value.set_expire(field, at_ms)
+    ks.set(key, value)
+    return value
+
+
+def live_fields(store: Store) -> dict[tuple[int, bytes], dict[bytes, bytes]]:
+    """Return the fields that have not expired, of the hashes that have any."""
+    found = {}
+    for database in store.databases():
+        for slot in database.slots:
+            for key, value in store.view(database.index).live_keys(slot):
+                fields = dict(value.live_items(store.now_ms))
+                if fields:
+                    found[database.index, key] = fields
+    return found
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    present=st.dictionaries(keys, st.tuples(expiries, st.lists(st.integers(-5, 20))), max_size=40),
+    script=st.lists(st.tuples(st.integers(0, 7), keys, st.integers(0, 20)), max_size=30),
+    slice_size=st.sampled_from([1, 3, 8, 128]),
+)
+def test_only_fields_that_have_expired_go_and_all_of_them(
+    present: dict[bytes, tuple[int, list[int]]],
+    script: list[tuple[int, bytes, int]],
+    slice_size: int,
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(expire, "SLICE", slice_size)
+        partition = Partition(SLOTS, databases=2)
+        store, ks = partition.store, partition.ks
+        cycle = ExpireCycle(store, SteppingClock(step_ns=1000))
+        store.now_ms = NOW_MS - 20
+        for key, (ms, times) in present.items():
+            put_hash(ks, key, {b"%d" % i: NOW_MS + at for i, at in enumerate(times)})
+            if ms:
+                ks.set_expire(key, NOW_MS + ms)
+        store.now_ms = NOW_MS
+        closed = 0
+        for action, key, number in script:
+            before = live_fields(store)
+            field = b"%d" % (number % 5)
+            match action:
+                case 0 | 1 | 2:
+                    cycle.run(1)  # one step
+                    assert live_fields(store) == before
+                case 3:
+                    store.now_ms += number // 2
+                case 4:
+                    partition.run(
+                        [b"HSETEX", key, b"PX", b"%d" % number, b"FIELDS", b"1", field, b"w"]
+                    )
+                case 5:
+                    partition.run([b"HSET", key, field, b"x"])
+                case 6:
+                    partition.run([b"HDEL", key, field])
+                case 7 if number == 0:
+                    store.flush(0)
+                case 7 if number == 1:
+                    store.swap(0, 1)
+                case 7 if number < 12:
+                    store.gate.close(0, NUMBERS[0], True)
+                    closed += 1
+            check_store(store, in_visit=cycle.visiting)
+        for _ in range(closed):
+            store.gate.open(0, NUMBERS[0], True)
+        before = live_fields(store)
+        run_out(cycle)  # the round that was under way
+        run_out(cycle)  # and a whole one
+        assert live_fields(store) == before
+        check_store(store)
+        for database in store.databases():
+            for key, value in database:
+                assert value.earliest() > store.now_ms, key
+                assert len(value) == len(before[database.index, key])
+
+
+def test_each_expired_field_is_logged_and_its_hash_announced_once() -> None:
+    partition = Partition()
+    store = partition.store
+    put_hash(partition.ks, b"some", {b"a": NOW_MS + 2, b"b": NOW_MS + 1, b"c": NOW_MS + 3}, 1)
+    put_hash(partition.ks, b"all", {b"a": NOW_MS + 1})
+    partition.events.clear()
+    store.now_ms += 2
+    run_out(ExpireCycle(store, SteppingClock()))
+    assert sorted(partition.logged) == [
+        (0, (b"HDEL", b"all", b"a")),
+        (0, (b"HDEL", b"some", b"a")),
+        (0, (b"HDEL", b"some", b"b")),
+    ]
+    assert partition.logged.index((0, (b"HDEL", b"some", b"b"))) < partition.logged.index(
+        (0, (b"HDEL", b"some", b"a"))
+    ), "the earliest first"
+    assert sorted(partition.events) == ["0 g:del all", "0 h:hexpired all", "0 h:hexpired some"]
+    assert (store.expired_subkeys, store.expired_keys) == (3, 0)
+    assert partition.ks.db.next_expire == {key_slot(b"some"): NOW_MS + 3}
+    assert partition.ks.db.subexpiry == 1
+    check_store(store)
+
+
+@pytest.mark.parametrize("others", [0, 500], ids=["alone in its slot", "in a large slot"])
+def test_many_expired_fields_are_deleted_in_slices(others: int) -> None:
+    partition = Partition()
+    store, ks = partition.store, partition.ks
+    for i in range(others):
+        ks.set(b"{t}%d" % i, b"v")
+    value = put_hash(ks, b"{t}", {b"%d" % i: NOW_MS + 1 + i // 2000 for i in range(4000)}, 5)
+    store.now_ms += 1
+    cycle = ExpireCycle(store, SteppingClock(step_ns=1000))
+    left = len(value)
+    runs = 1
+    while cycle.run(1):
+        assert left - len(value) <= expire.SLICE
+        left = len(value)
+        runs += 1
+    assert runs >= 2000 // expire.SLICE
+    assert len(value) == 2005
+    assert ks.db.next_expire == {key_slot(b"{t}"): NOW_MS + 2}
+    check_store(store)
+
+
+def test_a_hash_that_goes_between_two_slices_is_no_concern() -> None:
+    partition = Partition()
+    store, ks = partition.store, partition.ks
+    put_hash(ks, b"{t}", {b"%d" % i: NOW_MS + 1 for i in range(1000)})
+    store.now_ms += 1
+    cycle = ExpireCycle(store, SteppingClock(step_ns=1000))
+    for _ in range(3):
+        assert cycle.run(1)
+    ks.delete(b"{t}")
+    put_hash(ks, b"{t}", {b"a": NOW_MS + 50})
+    run_out(cycle)
+    run_out(cycle)
+    assert ks.db.next_expire == {key_slot(b"{t}"): NOW_MS + 50}
+    check_store(store)
+
+
+@pytest.mark.parametrize("line", ["RENAME {t} {t}2", "COPY {t} {t}2", "MOVE {t} 1", "SWAPDB 0 1"])
+def test_fields_are_found_wherever_their_hash_went(line: str) -> None:
+    partition = Partition()
+    store = partition.store
+    put_hash(partition.ks, b"{t}", {b"a": NOW_MS + 5}, 1)
+    partition.run(split_line(line))
+    check_store(store)
+    store.now_ms += 5
+    run_out(ExpireCycle(store, SteppingClock()))
+    check_store(store)
+    hashes = [value for db in store.databases() for _, value in db]
+    assert hashes
+    assert [len(value) for value in hashes] == [1] * len(hashes)
+    assert not any(db.next_expire for db in store.databases())

@@ -39,6 +39,7 @@ SYSTEM_USERS = {
     "worker/aof.py": "the segment: write and fsync",
     "worker/connection.py": "a client's socket",
     "worker/loop.py": "waits",
+    "worker/migrate.py": "the connection of MIGRATE to another server",
     "worker/main.py": "makes the clock, the random numbers and the disk that the parts are handed",
     "worker/peers.py": "pipes to the other workers",
 }

@@ -22,11 +22,13 @@ from shoal.proto.replies import (
     boolean,
     bulk,
     bulk_array,
+    bulk_list,
     double,
     encode,
     integer,
     map_reply,
     push,
+    scored,
     set_reply,
     simple,
     verbatim,
@@ -84,6 +86,17 @@ REPLIES: list[tuple[Reply, bytes, bytes | None]] = [
     (double(float("inf")), b"$3\r\ninf\r\n", b",inf\r\n"),
     (double(float("-inf")), b"$4\r\n-inf\r\n", b",-inf\r\n"),
     (double(float("nan")), b"$3\r\nnan\r\n", b",nan\r\n"),
+    (scored([], []), b"*0\r\n", b"*0\r\n"),
+    (
+        scored([b"a", b"bc"], [1.0, -0.5]),
+        b"*4\r\n$1\r\na\r\n$1\r\n1\r\n$2\r\nbc\r\n$4\r\n-0.5\r\n",
+        b"*2\r\n*2\r\n$1\r\na\r\n,1\r\n*2\r\n$2\r\nbc\r\n,-0.5\r\n",
+    ),
+    (
+        scored([b"a"], [2.0], nested=True),
+        b"*1\r\n*2\r\n$1\r\na\r\n$1\r\n2\r\n",
+        b"*1\r\n*2\r\n$1\r\na\r\n,2\r\n",
+    ),
     (boolean(True), b":1\r\n", b"#t\r\n"),
     (boolean(False), b":0\r\n", b"#f\r\n"),
     (verbatim(b""), b"$0\r\n\r\n", b"=4\r\ntxt:\r\n"),
@@ -97,6 +110,13 @@ def test_encodings(reply: Reply, resp2: bytes, resp3: bytes | None) -> None:
     assert encode(reply, 2) == resp2
     assert encode(reply, 3) == (resp2 if resp3 is None else resp3)
     assert (resp3 is None) or isinstance(reply, Node), "bytes are the same in both"
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 40])
+@pytest.mark.parametrize("sizes", [(3,), (0,), (3, 3, 4, 3), (1, 4095), (4096,), (5000, 2)])
+def test_many_bulks(count: int, sizes: tuple[int, ...]) -> None:
+    items = [bytes([65 + n]) * sizes[n % len(sizes)] for n in range(count)]
+    assert bulk_list(items) == b"*%d\r\n" % count + b"".join(map(bulk, items))
 
 
 def test_a_bulk_does_not_alias_a_buffer() -> None:

@@ -283,6 +283,9 @@ class Other:
 
     expire_ms = 0
 
+    def __len__(self) -> int:
+        return 1
+
 
 WRONG_TYPE = (
     b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n",

@@ -5,7 +5,28 @@ from __future__ import annotations
 import importlib
 from typing import Final
 
-FAMILIES: Final = ("strings", "keys", "connection", "client", "server", "command")
+FAMILIES: Final = (
+    "strings",
+    "bitmaps",
+    "hyperloglog",
+    "lists",
+    "sets",
+    "hashes",
+    "sorted_sets",
+    "streams",
+    "consumer_groups",
+    "keys",
+    "dump",
+    "sort",
+    "geo",
+    "waiting",
+    "migrate",
+    "connection",
+    "client",
+    "server",
+    "memory",
+    "command",
+)
 """The modules of this folder, in the order in which COMMAND lists what they declare."""
 
 

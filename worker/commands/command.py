@@ -260,7 +260,7 @@ def _is_key(spec: KeySpec) -> bool:
 
 def _flags_of(spec: CommandSpec, key: KeySpec, argv: Sequence[bytes]) -> tuple[str, ...]:
     if "variable_flags" not in key.flags:
-        return key.flags
+        return tuple([flag for flag in key.flags if flag != "incomplete"])  # for this call it is
     assert spec.key_flags is not None, f"{spec.name}: variable_flags without key_flags"
     return spec.key_flags(argv)
 
@@ -281,8 +281,8 @@ def _keys(argv: Sequence[bytes]) -> list[tuple[bytes, tuple[str, ...]]]:
     found: list[tuple[bytes, tuple[str, ...]]] = []
     for key in specs:
         positions = key.positions(argv)
-        # What a keyword announces may be missing (MIGRATE's KEYS), unless nothing else is a key.
-        optional = key.unknown or (found and key.keyword is not None)
+        # What a keyword announces may be missing (GEORADIUS's STORE), unless nothing else is a key.
+        optional = key.unknown or key.find or (found and key.keyword is not None)
         if not positions and not optional:
             if CommandFlag.NO_MANDATORY_KEYS in spec.flags:
                 return []

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from shoal.proto import errors
 from shoal.proto.glob import compile_glob
-from shoal.proto.numbers import INT64_MAX, parse_double, parse_int
+from shoal.proto.numbers import (
+    INFINITE,
+    INT64_MAX,
+    ceil_thousandfold,
+    parse_double,
+    parse_int,
+    parse_long_double,
+)
 
-# -- numbers ---------------------------------------------------------------------------------------
+# -- words and numbers -----------------------------------------------------------------------------
+
+
+def word(arg: bytes) -> bytes:
+    """Return an option's name in upper case. Redis compares C strings: a NUL ends it."""
+    return arg.partition(b"\0")[0].upper()
+
+
+_SMALL: Final = {b"%d" % number: number for number in range(-128, 1024)}
 
 
 def integer(arg: bytes) -> int:
     """Return a signed 64-bit integer. Raises: ReplyError."""
-    number = parse_int(arg)
+    number = _SMALL.get(arg)  # as indexes and counts mostly are; a quarter of the price
     if number is None:
-        raise errors.not_an_integer()
+        number = parse_int(arg)
+        if number is None:
+            raise errors.not_an_integer()
     return number
 
 
@@ -44,6 +62,66 @@ def index_range(start: int, stop: int, size: int) -> tuple[int, int]:
     return start, stop + 1
 
 
+# -- ranges of sorted sets -------------------------------------------------------------------------
+
+# As fast_float reads it: no blanks, no hexadecimal, no NaN; what overflows is infinite.
+_SCORE: Final = re.compile(
+    rb"[+-]?(?:inf(?:inity)?|(?=\.?[0-9])[0-9]*(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)", re.IGNORECASE
+)
+
+
+def score_range(low: bytes, high: bytes) -> tuple[float, float, bool, bool]:
+    """Return the ends of a range of scores, and whether each is left out, as
+    `SortedSet.ranks_by_score` takes them. Raises: ReplyError.
+    """
+    least, low_open = _score_end(low)
+    most, high_open = _score_end(high)
+    return least, most, low_open, high_open
+
+
+_INFINITIES: Final = {
+    b"inf": (math.inf, False),
+    b"+inf": (math.inf, False),
+    b"-inf": (-math.inf, False),
+}
+
+
+def _score_end(arg: bytes) -> tuple[float, bool]:
+    if arg.isdigit():
+        return float(arg), False
+    known = _INFINITIES.get(arg)
+    if known is not None:
+        return known
+    is_open = arg[:1] == b"("
+    text = (arg[1:] if is_open else arg).partition(b"\0")[0]  # Redis reads a C string
+    if not text:
+        return 0.0, is_open
+    if _SCORE.fullmatch(text) is None:
+        raise errors.not_a_score_range()
+    return float(text), is_open
+
+
+LexEnd = tuple[bytes | None, bool]
+
+
+def lex_range(low: bytes, high: bytes) -> tuple[LexEnd, LexEnd]:
+    """Return the ends of a range of members, as `SortedSet.ranks_by_member` takes them. Raises:
+    ReplyError.
+    """
+    return _lex_end(low, b"("), _lex_end(high, b"[")
+
+
+def _lex_end(arg: bytes, behind: bytes) -> LexEnd:
+    sign = arg[:1]
+    if sign in (b"[", b"("):
+        return arg[1:], sign == behind
+    if arg == b"-":
+        return b"", False
+    if arg == b"+":
+        return None, False
+    raise errors.not_a_lex_range()
+
+
 # -- keys after their number -----------------------------------------------------------------------
 
 
@@ -57,18 +135,34 @@ def keys_by_number(args: Sequence[bytes], number: int) -> tuple[Sequence[bytes],
 # -- blocking --------------------------------------------------------------------------------------
 
 
-def timeout_ms(arg: bytes) -> int:
-    """Return a timeout given in seconds (a double) in ms, rounded up; 0 for none. Raises:
-    ReplyError.
+def timeout_ms(arg: bytes, now_ms: int = 0) -> int:
+    """Return a timeout given in seconds (a long double) in ms, rounded up; 0 for none. Raises:
+    ReplyError, also if it ends later than a 64-bit clock that shows now_ms.
     """
-    seconds = parse_double(arg)
+    seconds = parse_long_double(arg)
     if seconds is None:
         raise errors.timeout_not_a_float()
-    if seconds * 1000 > INT64_MAX:
+    ms = ceil_thousandfold(seconds)
+    if seconds is INFINITE and arg[:1] == b"-":
+        ms = -ms
+    if ms > INT64_MAX - now_ms:
         raise errors.timeout_out_of_range()
-    ms = -int(-seconds * 1000 // 1)
-    if seconds < 0:
+    if ms < 0:
         raise errors.timeout_is_negative()
+    return ms
+
+
+def milliseconds(arg: bytes, now_ms: int = 0) -> int:
+    """Return a timeout given in whole milliseconds; 0 for none. Raises: ReplyError, also if it ends
+    later than a 64-bit clock that shows now_ms.
+    """
+    ms = parse_int(arg)
+    if ms is None:
+        raise errors.timeout_not_an_integer()
+    if ms < 0:
+        raise errors.timeout_is_negative()
+    if ms > INT64_MAX - now_ms:
+        raise errors.timeout_out_of_range()
     return ms
 
 

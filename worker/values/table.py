@@ -74,6 +74,12 @@ class Table:
         """Return key's value, or the default."""
         return self._directory[(hash(key) & _MASK) >> self._shift].get(key, default)
 
+    def bucket(self, key: bytes) -> Bucket:
+        """Return the dict that holds key if it is there: to look at it and change its value, no
+        more.
+        """
+        return self._directory[(hash(key) & _MASK) >> self._shift]
+
     def __getitem__(self, key: bytes) -> Any:
         """Return key's value. Raises: KeyError."""
         return self._directory[(hash(key) & _MASK) >> self._shift][key]

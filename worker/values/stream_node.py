@@ -1,0 +1,270 @@
+"""A node of a stream: entries that lie together, packed to bytes when nobody looks.
+
+Redis keeps the entries of a node in one listpack, and begins a new node when that has so many
+entries or bytes. Approximate trimming removes whole nodes only, so where they begin can be seen;
+therefore a node here knows how many bytes its listpack would have.
+
+A packed node is one `bytes` object: the milliseconds and the sequence numbers of the IDs as arrays
+of the smallest width, then the values; the names of the fields only for entries whose names are not
+the node's. A small entry takes some 20 bytes, as in Redis, where the objects would be 170.
+
+What always holds:
+- a node has its lists (`ids`, `items`), or is packed, or both, if it was not changed since;
+- the lists hold the entries that are there; those deleted are only counted, in `dead`;
+- `names` are the fields of the first entry that was ever in the node. The item of an entry with the
+  same names is the tuple of its values; of any other, a list of names and values, alternating.
+"""
+
+from __future__ import annotations
+
+import marshal
+import sys
+from array import array
+from itertools import chain
+from typing import Final
+
+from shoal.proto.numbers import parse_int
+from shoal.worker.values.stream_id import SEQ_BITS, SEQ_MASK
+
+Item = tuple[bytes, ...] | list[bytes]
+
+# -- the size of a listpack ------------------------------------------------------------------------
+# Source: "Listpack specification" (antirez/listpack), the encodings and the length behind each
+# element; what a stream puts into it was measured on redis-server 8.2.
+
+# Header of six bytes, and the end.
+_EMPTY_BYTES: Final = 7
+_LAST_DIGIT: Final = ord("9")
+_INTEGER_DIGITS: Final = 20
+
+# What an integer takes at most.
+MAX_INTEGER_BYTES: Final = 10
+
+
+def _with_length(size: int) -> int:
+    """Return the bytes of an element of `size`, the length that follows it included."""
+    if size < 128:
+        return size + 1
+    if size < 16_383:
+        return size + 2
+    if size < 2_097_151:
+        return size + 3
+    return size + 4 if size < 268_435_455 else size + 5
+
+
+def _string_bytes(size: int) -> int:
+    return _with_length(size + (1 if size < 64 else 2 if size < 4096 else 5))
+
+
+_STRING_BYTES: Final = [_string_bytes(size) for size in range(4096)]
+
+
+def integer_bytes(number: int) -> int:
+    """Return the bytes of an integer in a listpack."""
+    if 0 <= number < 128:
+        return 2
+    if -4096 <= number < 4096:
+        return 3
+    if -32_768 <= number < 32_768:
+        return 4
+    if -8_388_608 <= number < 8_388_608:
+        return 5
+    return 6 if -2_147_483_648 <= number < 2_147_483_648 else MAX_INTEGER_BYTES
+
+
+def text_bytes(text: bytes) -> int:
+    """Return the bytes of a string in a listpack, which holds integers as such."""
+    size = len(text)
+    # A look at the first byte saves most strings the attempt to parse them.
+    if 0 < size <= _INTEGER_DIGITS and text[0] <= _LAST_DIGIT:
+        number = parse_int(text)
+        if number is not None:
+            return integer_bytes(number)
+    return _STRING_BYTES[size] if size < 4096 else _string_bytes(size)
+
+
+# -- numbers ---------------------------------------------------------------------------------------
+
+# Type codes of `array`, by width; the index is what is stored.
+_CODES: Final = "BHIQ"
+
+_Numbers = tuple[int, int, bytes]  # the smallest, the index of a type code, what exceeds it
+
+
+def _pack_numbers(numbers: list[int]) -> _Numbers:
+    if not numbers:
+        return 0, 0, b""
+    base = min(numbers)
+    spread = max(numbers) - base
+    if not spread:
+        return base, 0, b""
+    width = 0 if spread < 1 << 8 else 1 if spread < 1 << 16 else 2 if spread < 1 << 32 else 3
+    return base, width, array(_CODES[width], [number - base for number in numbers]).tobytes()
+
+
+def _unpack_ids(ms: _Numbers, seq: _Numbers, count: int) -> list[int]:
+    first = (ms[0] << SEQ_BITS) + seq[0]
+    high = array(_CODES[ms[1]], ms[2])
+    low = array(_CODES[seq[1]], seq[2])
+    if not high:  # all of one millisecond
+        return [first + number for number in low] if low else [first] * count
+    if not low:
+        return [first + (number << SEQ_BITS) for number in high]
+    return [first + (one << SEQ_BITS) + two for one, two in zip(high, low, strict=True)]
+
+
+class Node:
+    """See the module's text.
+
+    Attributes:
+        first: ID of the first entry that was ever in it; IDs in a listpack are relative to that.
+        last: ID of the last entry that was ever in it.
+        live, dead: how many entries are there, and how many were deleted.
+        bytes_without_counts: what its listpack has, but for these two numbers.
+    """
+
+    __slots__ = (
+        "_packed",
+        "bytes_without_counts",
+        "dead",
+        "first",
+        "ids",
+        "items",
+        "last",
+        "live",
+        "names",
+    )
+
+    def __init__(self, first: int, names: tuple[bytes, ...]) -> None:
+        """Begin a node with the ID and the field names of its first entry, which is yet to come."""
+        self.first = self.last = first
+        self.names = names
+        self.live = self.dead = 0
+        self.ids: list[int] | None = []
+        self.items: list[Item] | None = []
+        self._packed: bytes | None = None
+        self.bytes_without_counts = (
+            _EMPTY_BYTES + integer_bytes(len(names)) + sum(map(text_bytes, names)) + 2
+        )
+
+    def listpack_bytes(self) -> int:
+        """Return how many bytes Redis's listpack of this node has."""
+        return self.bytes_without_counts + integer_bytes(self.live) + integer_bytes(self.dead)
+
+    def lists(self) -> tuple[list[int], list[Item]]:
+        """Return IDs and items, unpacked if necessary. They may be changed by methods only."""
+        if self.ids is None or self.items is None:
+            self.ids, self.items = self._unpack()
+        return self.ids, self.items
+
+    def append(self, entry_id: int, fields: tuple[bytes, ...]) -> None:
+        """Add an entry behind the others; `fields` are names and values, alternating."""
+        ids, items = self.ids, self.items
+        if ids is None or items is None:
+            ids, items = self.lists()
+        names = self.names
+        item: Item
+        if fields[::2] == names:
+            item = fields[1::2]
+            count = len(names) + 3
+            size = 2
+        else:
+            item = list(fields)
+            count = len(fields) + 4
+            size = 2 + integer_bytes(len(fields) // 2)
+        # flags (counted above); ms and seq relative to the first; texts; the number of all these
+        ms = (entry_id >> SEQ_BITS) - (self.first >> SEQ_BITS)
+        seq = (entry_id & SEQ_MASK) - (self.first & SEQ_MASK)
+        size += 2 if ms < 128 else integer_bytes(ms)  # IDs ascend
+        size += 2 if 0 <= seq < 128 else integer_bytes(_signed(seq))
+        size += 2 if count < 128 else integer_bytes(count)
+        for text in item:
+            length = len(text)
+            if length > _INTEGER_DIGITS or (length and text[0] > _LAST_DIGIT):
+                size += _STRING_BYTES[length] if length < 4096 else _string_bytes(length)
+            else:
+                size += text_bytes(text)
+        self.bytes_without_counts += size
+        self._packed = None
+        ids.append(entry_id)
+        items.append(item)
+        self.last = entry_id
+        self.live += 1
+
+    def delete(self, start: int, stop: int) -> None:
+        """Delete the entries at these indexes of the lists."""
+        ids, items = self.lists()
+        del ids[start:stop], items[start:stop]
+        self._packed = None
+        self.live -= stop - start
+        self.dead += stop - start
+
+    def pack(self) -> None:
+        """Keep the entries as bytes only."""
+        if self._packed is None:
+            self._packed = self._pack()
+        self.ids = self.items = None
+
+    def _pack(self) -> bytes:
+        ids, items = self.lists()
+        alike = all(item.__class__ is tuple for item in items)
+        return marshal.dumps(
+            (
+                _pack_numbers([entry_id >> SEQ_BITS for entry_id in ids]),
+                _pack_numbers([entry_id & SEQ_MASK for entry_id in ids]),
+                alike,
+                list(chain.from_iterable(items)) if alike else items,
+            ),
+            2,  # no references: neither the time to find them nor the bytes
+        )
+
+    def _unpack(self) -> tuple[list[int], list[Item]]:
+        assert self._packed is not None
+        ms, seq, alike, values = marshal.loads(self._packed)
+        ids = _unpack_ids(ms, seq, self.live)
+        if alike:
+            values = list(zip(*[iter(values)] * len(self.names), strict=True))
+        return ids, values
+
+    def copy(self) -> Node:
+        """Return a node of the same entries, packed."""
+        twin = Node.__new__(Node)
+        twin.first, twin.last, twin.names = self.first, self.last, self.names
+        twin.live, twin.dead = self.live, self.dead
+        twin.bytes_without_counts = self.bytes_without_counts
+        twin._packed = self._pack() if self._packed is None else self._packed
+        twin.ids = twin.items = None
+        return twin
+
+    def memory_bytes(self) -> int:
+        """Return about how many bytes it takes, without the names that it shares."""
+        size = sys.getsizeof(self) + sys.getsizeof(self.first) + sys.getsizeof(self.last)
+        if self._packed is not None:
+            size += sys.getsizeof(self._packed)
+        if self.ids is not None and self.items is not None:
+            size += sys.getsizeof(self.ids) + sum(map(sys.getsizeof, self.ids))
+            size += sys.getsizeof(self.items) + sum(map(sys.getsizeof, self.items))
+            size += sum(map(sys.getsizeof, chain.from_iterable(self.items)))
+        return size
+
+    def check(self) -> None:
+        """Assert what the module's text says."""
+        assert self.ids is not None or self._packed is not None
+        ids, items = self._unpack() if self.ids is None else self.lists()
+        assert len(ids) == len(items) == self.live
+        assert ids == sorted(set(ids)), "out of order"
+        assert not ids or self.first <= ids[0] <= ids[-1] <= self.last
+        if self.ids is not None and self._packed is not None:
+            assert self._unpack() == (ids, items), "packed before a change"
+        width = len(self.names)
+        for item in items:
+            if item.__class__ is tuple:
+                assert len(item) == width
+            else:
+                assert tuple(item[::2]) != self.names
+                assert not len(item) % 2
+
+
+def _signed(number: int) -> int:
+    """Return a difference of two sequence numbers as the 64 bits that are stored show it."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
