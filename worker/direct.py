@@ -156,9 +156,9 @@ class DirectCommands:
                 found[name] = found[name.upper()] = direct.run
         return found
 
-    def take_counts(self) -> None:
-        """Add the calls since the last time to the command table."""
-        for name, direct in self._bound.items():
-            if direct.calls:
-                COMMANDS[name].calls += direct.calls
-                direct.calls = 0
+    def take_counts(self) -> dict[bytes, int]:
+        """Return the calls of each command since the last time, and start again at zero."""
+        counts = {name: direct.calls for name, direct in self._bound.items() if direct.calls}
+        for name in counts:
+            self._bound[name].calls = 0
+        return counts

@@ -38,6 +38,7 @@ from shoal.worker.client import ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.direct import BIG_REPLY, DirectCommands
 from shoal.worker.hot import Hot
+from shoal.worker.hot_values import HotValues
 from shoal.worker.participant import Claim, Part, Participant
 from shoal.worker.peers import (
     CANCEL,
@@ -144,7 +145,7 @@ class Dispatcher:
         # Of a hop or a part: the supervisor puts those of all workers into one frame.
         self._max_reply_bytes = min(MAX_HOP_REPLY_BYTES, MAX_FRAME_BYTES // (server.workers + 1))
         self._paused: dict[Connection, None] = {}
-        self._hots: dict[Context, tuple[Hot, DirectCommands]] = {}
+        self._hots: dict[Context, tuple[Hot, HotValues, DirectCommands]] = {}
         self._contexts: dict[Context, Context] = {}
         self._tables: dict[tuple[int, int, bool, bool], dict[bytes, Callable[..., Any]]] = {}
         self._refs: dict[int, _Span | tuple[Connection, int]] = {}
@@ -211,26 +212,23 @@ class Dispatcher:
         where = (db, resp, reads, writes)
         table = self._tables.get(where)
         if table is None:
-            both = self._hots.get((db, resp))
-            if both is None:
+            ways = self._hots.get((db, resp))
+            if ways is None:
                 store, segment = self.store, self.segment
-                both = self._hots[db, resp] = (
-                    Hot(store, db, resp, segment),
-                    DirectCommands(store, db, resp, segment, self._count_error),
-                )
-            hot, direct = both
-            table = self._tables[where] = {
-                **direct.table(reads=reads, writes=writes),
-                **hot.table(reads=reads, writes=writes),
-            }
+                direct = DirectCommands(store, db, resp, segment, self._count_error)
+                short = direct.table(reads=True, writes=True)
+                values = HotValues(store, db, resp, segment, short)
+                ways = self._hots[db, resp] = (Hot(store, db, resp, segment), values, direct)
+            table = self._tables[where] = {}
+            for way in reversed(ways):
+                table.update(way.table(reads=reads, writes=writes))
         return table
 
     def collect_hot_counts(self) -> None:
         """Add the fused commands' counts to the command table and the statistics."""
-        for hot, direct in self._hots.values():
-            direct.take_counts()
-            for name, calls in hot.take_counts().items():
-                if calls:
+        for ways in self._hots.values():
+            for way in ways:
+                for name, calls in way.take_counts().items():
                     COMMANDS[name].calls += calls
 
     # -- a client's commands -----------------------------------------------------------------------

@@ -19,6 +19,7 @@ from random import Random
 from typing import Any, Final
 
 import psutil
+from shoal.proto import errors
 from shoal.proto import messages as m
 from shoal.proto.aof_format import SegmentError
 from shoal.proto.clock import StampClock
@@ -511,7 +512,9 @@ class Worker:
                     replayer.apply(argv)
             return
         assert self._source is not None
-        segment.flush(self._stamp_ms(time.monotonic_ns()))
+        # Merely flushed, what was logged last may still wait for a running fsync.
+        if not self._sync_log():
+            raise errors.aof_not_loaded()
         files, _, skip = self._source
         replayer.clear()
         aof.replay(self._disk, self._directory, aof.Source(files, 1 << 62, skip), replayer.apply)

@@ -43,8 +43,8 @@ class Partition:
         """Run a command as the dispatcher does; return its encoded reply, or its error."""
         store = self.store
         self.logged, self.events, store.dirty, store.effects = [], [], 0, None
-        command = resolve(list(argv))
         try:
+            command = resolve(list(argv))
             answer: Reply = command.handler(self.ks, *argv[command.skip :])
         except ReplyError as error:
             assert not store.dirty, "an error after a change"

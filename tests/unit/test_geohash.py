@@ -62,7 +62,7 @@ def test_deinterleaving_any_number(bits: int) -> None:
 def test_a_position_is_in_its_cell(longitude: float, latitude: float) -> None:
     found = decode(float(encode(longitude, latitude)))
     assert abs(found[0] - longitude) <= 360 / CELLS
-    # The easternmost cell's number has 54 bits: as a double it loses the lowest one of the latitude.
+    # The number of the easternmost cell has 54 bits: a double loses the lowest, of the latitude.
     cells = 2 if longitude == LON_MAX else 1
     assert abs(found[1] - latitude) <= cells * 2 * LAT_MAX / CELLS
     assert in_range(*found)

@@ -158,10 +158,24 @@ def xgroup_create(ks: Keyspace, key: bytes, name: bytes, text: bytes, *options: 
         ks.set(key, stream)
     elif name in stream.groups:
         raise errors.group_exists()
-    stream.groups[name] = Group(last_id, min(read, stream.entries_added))
+    group = stream.groups[name] = Group(last_id, _bounded(ks, stream, read))
     ks.changed_inside(key)
     ks.notify(b"t", b"xgroup-create", key)
+    if group.entries_read != read:
+        made = (b"MKSTREAM",) if create else ()
+        count = b"%d" % group.entries_read
+        ks.propagate(
+            *(b"XGROUP", b"CREATE", key, name, format_id(last_id), *made, b"ENTRIESREAD", count)
+        )
     return OK
+
+
+def _bounded(ks: Keyspace, stream: Stream, read: int) -> int:
+    """Return ENTRIESREAD as a group takes it: not above the number of entries ever added.
+
+    A group that goes on reading may exceed that, and the log, which is read at the time 0, says so.
+    """
+    return min(read, stream.entries_added) if ks.now_ms else read
 
 
 @command(
@@ -182,9 +196,11 @@ def xgroup_setid(ks: Keyspace, key: bytes, name: bytes, text: bytes, *options: b
     if len(options) > 2:
         raise errors.subcommand_syntax(b"xgroup", b"SETID")
     group.last_id = stream.last_id if text == b"$" else loose_id(text)
-    group.entries_read = min(read, stream.entries_added)
+    group.entries_read = _bounded(ks, stream, read)
     ks.changed_inside(key)
     ks.notify(b"t", b"xgroup-setid", key)
+    if group.entries_read != read:
+        _log_group(ks, key, name, group)
     return OK
 
 

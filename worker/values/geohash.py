@@ -363,18 +363,20 @@ def _window(
         lat_angle: from there to the north or south end, in radians.
         sine, cosine: the arc sine of their quotient is the angle to the west or east end; of half
             of it if `chord`. There is no end if the quotient is too large, or where the angle
-            crosses the date line.
+            crosses the date line. To the north there is none at the limit of latitudes, where
+            scores lie that are no geohash.
     """
     delta = (lat_angle * (1 + _MARGIN) + _MARGIN) / _RADIAN
-    south = _lat_cell(shape.latitude - delta)
-    north = _lat_cell(shape.latitude + delta) + 1
+    south, north = _even(_lat_cell(shape.latitude - delta)), _EVEN
+    if shape.latitude + delta < LAT_MAX:
+        north = _even(_lat_cell(shape.latitude + delta) + 1)
     west, east = 0, _ODD
     if sine < cosine * (1 - _MARGIN):
         delta = (asin(sine / cosine) * (2 if chord else 1) * (1 + _MARGIN) + _MARGIN) / _RADIAN
         if shape.longitude - delta > LON_MIN and shape.longitude + delta < LON_MAX:
             west = _even(_lon_cell(shape.longitude - delta)) << 1
             east = _even(_lon_cell(shape.longitude + delta) + 1) << 1
-    return Window(_even(south), _even(north), west, east)
+    return Window(south, north, west, east)
 
 
 def _lat_cell(latitude: float) -> int:

@@ -114,6 +114,15 @@ class List:
         for element in elements:
             self._chain.push(element, left)
 
+    def push_one(self, element: bytes, left: bool) -> int:
+        """Add one element as `push` does; return how many there are now."""
+        chain = self._chain
+        if chain is None:
+            self.push((element,), left)
+            return len(self)
+        chain.push(element, left)
+        return chain.length
+
     def pop(self, left: bool) -> bytes:
         """Remove the first or the last element and return it; the list is not empty."""
         if self._chain is None:

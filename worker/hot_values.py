@@ -1,0 +1,338 @@
+"""The hottest commands of lists, sets, hashes, sorted sets and bits, fused as those of strings are.
+
+What `worker/hot.py` says holds here too, but for one thing: what is out of the ordinary, and yet
+ours, goes the short way (`worker/direct.py`), and so do both ends of a key's life: a command here
+neither makes nor deletes a key. tests/unit/test_hot_values.py holds each equal to its plain twin.
+"""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from shoal.proto.numbers import parse_double
+from shoal.proto.replies import BULK_HEADERS, CRLF, INTEGERS, NULL, ONE, ZERO
+from shoal.proto.slots import key_slot
+from shoal.worker.aof import Segment
+from shoal.worker.direct import BIG_REPLY, Answer
+from shoal.worker.keyspace import Store
+from shoal.worker.values.hash import Hash
+from shoal.worker.values.list import List
+from shoal.worker.values.set import Set
+from shoal.worker.values.sorted_set import SortedSet
+from shoal.worker.values.string import String
+
+READS: Final = (b"HGET", b"SISMEMBER", b"ZSCORE")
+WRITES: Final = (b"LPUSH", b"RPUSH", b"LPOP", b"RPOP", b"SADD", b"HSET", b"ZADD", b"SETBIT")
+
+Run = Callable[[list[bytes]], Answer]
+
+
+class HotValues:
+    """The fused commands over one database, for one protocol version; see the module's text."""
+
+    def __init__(
+        self, store: Store, db: int, resp: int, segment: Segment | None, direct: Mapping[bytes, Run]
+    ) -> None:
+        """Bind to the tables of a database; `segment` is the log or None, `direct` the short way of
+        each command here, by upper-case name.
+        """
+        database = store.database(db)
+        self._store = store
+        self._index = db
+        self._read = database.read
+        self._write = database.write
+        self._resp = resp
+        self._null = NULL.encode(resp)
+        self._log = None if segment is None else segment.log
+        self._lpush, self._rpush = direct[b"LPUSH"], direct[b"RPUSH"]
+        self._lpop, self._rpop = direct[b"LPOP"], direct[b"RPOP"]
+        self._sadd, self._sismember = direct[b"SADD"], direct[b"SISMEMBER"]
+        self._hset, self._hget = direct[b"HSET"], direct[b"HGET"]
+        self._zadd, self._zscore = direct[b"ZADD"], direct[b"ZSCORE"]
+        self._setbit = direct[b"SETBIT"]
+        self._lpushes = self._rpushes = self._lpops = self._rpops = 0
+        self._sadds = self._hsets = self._zadds = self._setbits = self._vain = 0
+        self._hgets = self._sismembers = self._zscores = self._misses = 0
+
+    def table(self, *, reads: bool, writes: bool) -> dict[bytes, Run]:
+        """Return the methods by command name, upper and lower case."""
+        table: dict[bytes, Run] = {}
+        for name in (READS if reads else ()) + (WRITES if writes else ()):
+            table[name] = table[name.lower()] = getattr(self, name.decode().lower())
+        return table
+
+    def take_counts(self) -> dict[bytes, int]:
+        """Return the calls of each command since the last time, and start again at zero."""
+        counts = {
+            b"lpush": self._lpushes,
+            b"rpush": self._rpushes,
+            b"lpop": self._lpops,
+            b"rpop": self._rpops,
+            b"sadd": self._sadds,
+            b"hset": self._hsets,
+            b"zadd": self._zadds,
+            b"setbit": self._setbits,
+            b"hget": self._hgets,
+            b"sismember": self._sismembers,
+            b"zscore": self._zscores,
+        }
+        reads = self._hgets + self._sismembers + self._zscores
+        store = self._store
+        store.hits += reads - self._misses
+        store.misses += self._misses
+        store.dirty_total += sum(counts.values()) - reads - self._vain
+        self._lpushes = self._rpushes = self._lpops = self._rpops = 0
+        self._sadds = self._hsets = self._zadds = self._setbits = self._vain = 0
+        self._hgets = self._sismembers = self._zscores = self._misses = 0
+        return counts
+
+    # -- reads -------------------------------------------------------------------------------------
+
+    def hget(self, argv: list[bytes]) -> Answer:
+        """HGET of a hash without expire times, or of nothing."""
+        if len(argv) != 3:
+            return None
+        _, key, field = argv
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._read[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is Hash:
+            if value.expire_ms or value.times is not None:
+                return self._hget(argv)
+            data = value.get(field)
+            if data is not None:
+                size = len(data)
+                if size >= BIG_REPLY:
+                    return self._hget(argv)
+                self._hgets += 1
+                return BULK_HEADERS[size] + data + CRLF
+        elif value is None:
+            self._misses += 1
+        else:
+            return self._hget(argv)
+        self._hgets += 1
+        return self._null
+
+    def sismember(self, argv: list[bytes]) -> Answer:
+        """SISMEMBER of a set that never expires, or of nothing."""
+        if len(argv) != 3:
+            return None
+        _, key, member = argv
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._read[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is Set:
+            if value.expire_ms:
+                return self._sismember(argv)
+            self._sismembers += 1
+            return ONE if member in value else ZERO
+        if value is None:
+            self._sismembers += 1
+            self._misses += 1
+            return ZERO
+        return self._sismember(argv)
+
+    def zscore(self, argv: list[bytes]) -> Answer:
+        """ZSCORE in RESP2 of an integer in a sorted set that never expires."""
+        if len(argv) != 3:
+            return None
+        _, key, member = argv
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._read[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is not SortedSet or value.expire_ms or self._resp != 2:
+            return self._zscore(argv)
+        score = value.score(member)
+        if score is None:
+            self._zscores += 1
+            return self._null
+        if not 0 < score < 1e15 or score != int(score):
+            return self._zscore(argv)
+        self._zscores += 1
+        digits = b"%d" % score
+        return BULK_HEADERS[len(digits)] + digits + CRLF
+
+    # -- writes ------------------------------------------------------------------------------------
+
+    def lpush(self, argv: list[bytes]) -> Answer:
+        """LPUSH of one element to a list that never expires."""
+        if len(argv) != 3:
+            return self._lpush(argv)
+        key = argv[1]
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._write[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is not List or value.expire_ms:
+            return self._lpush(argv)
+        size = value.push_one(argv[2], True)
+        self._lpushes += 1
+        if self._log is not None:
+            self._log(self._index, argv)
+        return INTEGERS[size] if size < 4096 else b":%d\r\n" % size
+
+    def rpush(self, argv: list[bytes]) -> Answer:
+        """RPUSH of one element to a list that never expires."""
+        if len(argv) != 3:
+            return self._rpush(argv)
+        key = argv[1]
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._write[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is not List or value.expire_ms:
+            return self._rpush(argv)
+        size = value.push_one(argv[2], False)
+        self._rpushes += 1
+        if self._log is not None:
+            self._log(self._index, argv)
+        return INTEGERS[size] if size < 4096 else b":%d\r\n" % size
+
+    def lpop(self, argv: list[bytes]) -> Answer:
+        """LPOP of one of several elements of a list that never expires."""
+        if len(argv) != 2:
+            return self._lpop(argv)
+        key = argv[1]
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._write[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is not List or value.expire_ms or len(value) < 2:
+            return self._lpop(argv)
+        self._lpops += 1
+        return self._popped(argv, value, True)
+
+    def rpop(self, argv: list[bytes]) -> Answer:
+        """RPOP of one of several elements of a list that never expires."""
+        if len(argv) != 2:
+            return self._rpop(argv)
+        key = argv[1]
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._write[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is not List or value.expire_ms or len(value) < 2:
+            return self._rpop(argv)
+        self._rpops += 1
+        return self._popped(argv, value, False)
+
+    def _popped(self, argv: list[bytes], value: List, left: bool) -> Answer:
+        element = value.pop(left)
+        value.shrunk()
+        if self._log is not None:
+            self._log(self._index, argv)
+        size = len(element)
+        if size < BIG_REPLY:
+            return BULK_HEADERS[size] + element + CRLF
+        return (b"$%d\r\n%b\r\n" % (size, element),)
+
+    def sadd(self, argv: list[bytes]) -> Answer:
+        """SADD of one member to a set that never expires."""
+        if len(argv) != 3:
+            return self._sadd(argv)
+        key = argv[1]
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._write[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is not Set or value.expire_ms:
+            return self._sadd(argv)
+        self._sadds += 1
+        value.expect(1)
+        if not value.add(argv[2]):
+            self._vain += 1
+            return ZERO
+        if self._log is not None:
+            self._log(self._index, argv)
+        return ONE
+
+    def hset(self, argv: list[bytes]) -> Answer:
+        """HSET of one field of a hash without expire times."""
+        if len(argv) != 4:
+            return self._hset(argv)
+        _, key, field, data = argv
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._write[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is not Hash or value.expire_ms or value.times is not None:
+            return self._hset(argv)
+        is_new = value.put(field, data)
+        self._hsets += 1
+        if self._log is not None:
+            self._log(self._index, argv)
+        return ONE if is_new else ZERO
+
+    def zadd(self, argv: list[bytes]) -> Answer:
+        """ZADD of one member to a sorted set that never expires, without options."""
+        if len(argv) != 4:
+            return self._zadd(argv)
+        _, key, text, member = argv
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._write[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is not SortedSet or value.expire_ms:
+            return self._zadd(argv)
+        # Plain integers are exact; the rest of the grammar is parse_double's.
+        score = float(text) if text.isdigit() and len(text) < 16 else parse_double(text)
+        if score is None:
+            return self._zadd(argv)
+        self._zadds += 1
+        old = value.put(member, score)
+        if old == score:
+            self._vain += 1
+            return ZERO
+        if self._log is not None:
+            self._log(self._index, argv)
+        return ONE if old is None else ZERO
+
+    def setbit(self, argv: list[bytes]) -> Answer:
+        """SETBIT inside of a bitmap that never expires."""
+        if len(argv) != 4:
+            return self._setbit(argv)
+        _, key, offset, bit = argv
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._write[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if (
+            value.__class__ is not String
+            or value.expire_ms
+            or value.data.__class__ is not bytearray
+        ):
+            return self._setbit(argv)
+        if not offset.isdigit() or len(offset) > 10 or (offset[0] == 48 and len(offset) > 1):
+            return self._setbit(argv)
+        at = int(offset)
+        data: Any = value.data
+        byte_at = at >> 3
+        if byte_at >= len(data) or (bit != b"1" and bit != b"0"):
+            return self._setbit(argv)
+        byte = data[byte_at]
+        mask = 128 >> (at & 7)
+        new = byte | mask if bit == b"1" else byte & ~mask
+        self._setbits += 1
+        if new == byte:
+            self._vain += 1
+        else:
+            data[byte_at] = new
+            if self._log is not None:
+                self._log(self._index, argv)
+        return ONE if byte & mask else ZERO
