@@ -96,6 +96,9 @@ class Log:
         self.pieces: list[bytes] = []
         self.db = -1
 
+    def log(self, db: int, argv: Sequence[bytes]) -> None:
+        self.records.append((db, tuple(argv)))
+
     def log_all(self, db: int, effects: Sequence[Sequence[bytes]]) -> None:
         self.records += [(db, tuple(argv)) for argv in effects]
 

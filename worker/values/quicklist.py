@@ -190,7 +190,13 @@ class Quicklist:
         self.length += 1
         if nodes:
             node = nodes[0 if left else -1]
-            if self._takes(node, len(element)):
+            size = len(element)
+            # Written out for the machine: `_takes`, and `entry_size` of what is no integer.
+            if (
+                node.size + size + _ESTIMATED_OVERHEAD <= self._max_size
+                and node.count < self._max_count
+                and not node.plain
+            ):
                 items = node.items
                 if items is None:
                     items = self._open(node)
@@ -200,7 +206,7 @@ class Quicklist:
                     items.append(element)
                 node.data = None
                 node.count += 1
-                node.size += entry_size(element)
+                node.size += size + 2 if 20 < size < 64 else entry_size(element)
                 return
         new = self._node(element)
         if left:
