@@ -207,15 +207,17 @@ class Worker:
         wire, end, skip, open_tickets, policy = segment
         source = aof.Source(_files(wire), end, frozenset(skip))
         started_ms = time.monotonic()
+        replayer = Replayer(self._store)
         loaded = aof.load(
             self._disk,
             self._directory,
             source,
-            Replayer(self._store).apply,
+            replayer.apply,
             now_ms=time.time_ns() // 1_000_000,
             load_truncated=self._config.aof_load_truncated,
         )
         self._warn_of(loaded.removed)
+        self._warn_of_failures(replayer)
         self._log.notice(
             f"DB loaded from append only file: {loaded.commands} commands,"
             f" {time.monotonic() - started_ms:.3f} seconds"
@@ -237,6 +239,13 @@ class Worker:
             self._log.warning(
                 f"{name} is truncated at offset {offset}: the {size} bytes behind it were cut off,"
                 f" and kept in {kept_as}"
+            )
+
+    def _warn_of_failures(self, replayer: Replayer) -> None:
+        if replayer.failed:
+            self._log.warning(
+                f"{replayer.failed} commands of the append only file answered with an error and"
+                f" were passed over, the first of them {replayer.first_failure}"
             )
 
     def _resplit(self, sources: Sequence[Any], name: str) -> None:
@@ -267,6 +276,7 @@ class Worker:
             clear=replayer.clear,
             dbs=self._config.databases,
         )
+        self._warn_of_failures(replayer)
         self._tell((m.LOADED, {"last_stamp_ms": last_stamp_ms, "base_bytes": size}))
 
     # -- serving ----------------------------------------------------------------------------------
@@ -510,6 +520,7 @@ class Worker:
                 replayer.apply([b"SELECT", b"%d" % db])
                 for argv in commands:
                     replayer.apply(argv)
+            self._warn_of_failures(replayer)
             return
         assert self._source is not None
         # Merely flushed, what was logged last may still wait for a running fsync.
@@ -518,6 +529,7 @@ class Worker:
         files, _, skip = self._source
         replayer.clear()
         aof.replay(self._disk, self._directory, aof.Source(files, 1 << 62, skip), replayer.apply)
+        self._warn_of_failures(replayer)
 
     # -- the end ----------------------------------------------------------------------------------
 

@@ -1,4 +1,10 @@
-"""Runs the commands of a log into a partition: no client, no reply, nothing expires meanwhile."""
+"""Runs the commands of a log into a partition: no client, no reply, nothing expires meanwhile.
+
+A command that is known, and yet answers with an error now, is passed over and counted, as Redis's
+loader does: it was logged because it had worked, so what it met then is not the same now (a
+threshold that CONFIG SET had changed, say), and a server that does not start would help nobody. The
+start says so in the log.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +23,18 @@ class ReplayError(Exception):
 
 
 class Replayer:
-    """Applies commands to a store, the usual ones in their fused form."""
+    """Applies commands to a store, the usual ones in their fused form.
+
+    Attributes:
+        failed: how many commands answered with an error; first_failure: what the first of them was.
+    """
 
     def __init__(self, store: Store) -> None:
         """Begin with database 0; the store's time stands still at 0 while commands are applied."""
         self._store = store
         self._db = 0
+        self.failed = 0
+        self.first_failure = ""
         self._hots: dict[int, dict[bytes, Callable[..., Any]]] = {}
         self._directs: dict[int, dict[bytes, Callable[..., Any]]] = {}
         self._select(0)
@@ -51,7 +63,7 @@ class Replayer:
             store.now_ms, store.log = now_ms, log
             if reply.__class__ is bytes:
                 if reply[:1] == b"-":
-                    raise _failed(command, reply[1:-2].decode("utf-8", "backslashreplace"))
+                    self._count_failure(command, reply[1:-2])
                 return
             if reply.__class__ is tuple:
                 return
@@ -64,15 +76,22 @@ class Replayer:
                 self._select(int(argv[1]))
                 return
             entry = resolve(argv)
-            now_ms, log, store.now_ms, store.log = store.now_ms, store.log, 0, None
-            try:
-                entry.handler(store.view(self._db), *argv[entry.skip :])
-            finally:
-                store.now_ms, store.log = now_ms, log
-                store.effects = None
-                store.dirty = 0
         except (ReplyError, ValueError, IndexError) as error:
-            raise _failed(argv, str(error)) from None
+            raise ReplayError(f"the log holds {_shown(argv)}, which fails: {error}") from None
+        now_ms, log, store.now_ms, store.log = store.now_ms, store.log, 0, None
+        try:
+            entry.handler(store.view(self._db), *argv[entry.skip :])
+        except ReplyError as error:
+            self._count_failure(argv, error.text)
+        finally:
+            store.now_ms, store.log = now_ms, log
+            store.effects = None
+            store.dirty = 0
+
+    def _count_failure(self, argv: list[bytes], text: bytes) -> None:
+        if not self.failed:
+            self.first_failure = f"{_shown(argv)}: {text.decode('utf-8', 'backslashreplace')}"
+        self.failed += 1
 
     def clear(self) -> None:
         """Empty every database, and begin with database 0 again."""
@@ -82,9 +101,8 @@ class Replayer:
         self._select(0)
 
 
-def _failed(argv: Sequence[bytes], why: str) -> ReplayError:
-    shown = b" ".join(argv)[:100]
-    return ReplayError(f"the log holds {shown!r}, which fails: {why}")
+def _shown(argv: Sequence[bytes]) -> str:
+    return repr(b" ".join(argv)[:100])
 
 
 def _ignore(_: bytes) -> None:

@@ -80,14 +80,29 @@ def test_nothing_is_logged_again_and_time_goes_on() -> None:
 WRONG = {
     "no such command": (["NOSUCH", "k"], "unknown command"),
     "arguments missing": (["SET", "k"], "wrong number of arguments"),
-    "an option that is none": (["SET", "k", "v", "x"], "syntax error"),
-    "no number": (["INCRBY", "k", "x"], "not an integer"),
     "no database": (["SELECT", "x"], "invalid literal"),
     "a database too many": (["SELECT", "16"], "out of range"),
     "a database too few": (["SELECT", "-1"], "out of range"),
     "SELECT of nothing": (["SELECT"], "index"),
-    "not a number in the key": (["INCR", "text"], "not an integer"),
 }
+FAILING = {
+    "an option that is none": (["SET", "k", "v", "x"], "syntax error"),
+    "no number": (["INCRBY", "k", "x"], "not an integer"),
+    "not a number in the key": (["INCR", "text"], "not an integer"),
+    "another type": (["RPUSH", "text", "x"], "WRONGTYPE"),
+}
+
+
+@pytest.mark.parametrize(("argv", "reason"), FAILING.values(), ids=FAILING.keys())
+def test_a_command_that_fails_is_passed_over_and_counted(argv: list[str], reason: str) -> None:
+    log = Log().run("SET text x")
+    before = log.partition.store.log
+    log.run(" ".join(argv), "SET after y", " ".join(argv))
+    assert (log.partition.store.now_ms, log.partition.store.log) == (NOW_MS, before)
+    assert log.replayer.failed == 2
+    assert log.replayer.first_failure.startswith(f"{' '.join(argv).encode()!r}: ")
+    assert reason in log.replayer.first_failure
+    assert sorted(log.held()) == [(0, b"after"), (0, b"text")]
 
 
 @pytest.mark.parametrize(("argv", "reason"), WRONG.values(), ids=WRONG.keys())
