@@ -101,7 +101,7 @@ class HotValues:
             return slot
         value = table.get(key)
         if value.__class__ is Hash:
-            if value.expire_ms or value.times is not None:
+            if value.expire_ms or (value.extra is not None and value.times is not None):
                 return self._hget(argv)
             data = value.get(field)
             if data is not None:
@@ -269,7 +269,11 @@ class HotValues:
         if table is None:
             return slot
         value = table.get(key)
-        if value.__class__ is not Hash or value.expire_ms or value.times is not None:
+        if (
+            value.__class__ is not Hash
+            or value.expire_ms
+            or (value.extra is not None and value.times is not None)
+        ):
             return self._hset(argv)
         is_new = value.put(field, data)
         self._hsets += 1

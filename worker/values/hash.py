@@ -198,6 +198,16 @@ class ManyTimes:
         self._order.check()
 
 
+class _Extra:
+    """The encoding and the expire times of a hash that is more than a plain listpack."""
+
+    __slots__ = ("encoding", "times")
+
+    def __init__(self) -> None:
+        self.encoding = LISTPACK
+        self.times: Any = None
+
+
 class Hash:
     """A hash; see the module's text.
 
@@ -207,12 +217,14 @@ class Hash:
     Attributes:
         shape: the field names while they are shared, else None.
         data: the values beside `shape`, or a dict or Table of field to value.
+        extra: what a listpack whose fields do not expire has not; None for such a one.
         times: when fields expire, ms since the epoch, by field; None if none does.
         encoding: what OBJECT ENCODING tells.
         expire_ms: when the key expires, ms since the epoch, 0 for never.
     """
 
-    __slots__ = ("data", "encoding", "expire_ms", "shape", "times")
+    # Four slots: a fifth, for the encoding, would make every small hash 16 bytes larger.
+    __slots__ = ("data", "expire_ms", "extra", "shape")
 
     type_name: Final = b"hash"
 
@@ -220,9 +232,34 @@ class Hash:
         """Make an empty one, to be filled before it is stored."""
         self.shape: Shape | None = _NO_FIELDS
         self.data: Any = ()
-        self.times: Any = None
-        self.encoding = LISTPACK
+        self.extra: _Extra | None = None
         self.expire_ms = 0
+
+    @property
+    def times(self) -> Any:
+        """When fields expire, by field; None if none does."""
+        return None if self.extra is None else self.extra.times
+
+    @times.setter
+    def times(self, times: Any) -> None:
+        if self.extra is None:
+            if times is None:
+                return
+            self.extra = _Extra()
+        self.extra.times = times
+
+    @property
+    def encoding(self) -> bytes:
+        """What OBJECT ENCODING tells."""
+        return LISTPACK if self.extra is None else self.extra.encoding
+
+    @encoding.setter
+    def encoding(self, encoding: bytes) -> None:
+        if self.extra is None:
+            if encoding == LISTPACK:
+                return
+            self.extra = _Extra()
+        self.extra.encoding = encoding
 
     # -- reading -----------------------------------------------------------------------------------
 
