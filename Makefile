@@ -6,6 +6,11 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 ARGS ?=
 # Seeds of the simulations, one or first-last: make simulate SEEDS=1000-20000.
 SEEDS ?= 0-999
+# Of the fuzzer: where it starts, how many commands, and against which Shoal.
+SEED ?= 1
+N ?= 100000
+WORKERS ?= 1
+RESP ?= 2
 # A redis.conf to start with: make serve CONF=my.conf.
 CONF ?=
 
@@ -13,13 +18,15 @@ BIN := .venv/bin
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test simulate bench load lint docs clean
+.PHONY: help serve test simulate fuzz bench bench-memory load lint docs clean
 
 help:
 	@echo 'make serve [ARGS="--port 7000"] [CONF=redis.conf]   run the server, data in ./data'
 	@echo 'make test  [ARGS="tests/unit -k slots"]            run the tests beside a real Redis'
 	@echo 'make simulate SEEDS=1000-20000                     run the simulations on other seeds'
+	@echo 'make fuzz SEED=1 N=100000 [WORKERS=3] [RESP=3]     random commands, beside a real Redis'
 	@echo 'make bench [ARGS=...]                              measure next to redis-server'
+	@echo 'make bench-memory [ARGS=...]                       bytes per element, the same way'
 	@echo 'make load  [ARGS=...]                              load tests with locust'
 	@echo 'make lint                                          ruff and mypy'
 	@echo 'make docs                                          write docs/commands.md'
@@ -37,9 +44,18 @@ test: .venv/test.stamp
 simulate: .venv/test.stamp
 	SHOAL_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation -q -k 'histories or payload_of' $(ARGS)
 
+# --log 5 in ARGS: also restart from the log, and let a real Redis read it.
+fuzz: .venv/test.stamp
+	PYTHONPATH=tests $(BIN)/python -m support.fuzz --seed $(SEED) --n $(N) \
+		--workers $(WORKERS) --resp $(RESP) $(ARGS)
+
 bench: .venv/load.stamp
 	@sh tests/support/install_redis_tools.sh
 	$(BIN)/python -m loadtests.bench $(ARGS)
+
+bench-memory: .venv/load.stamp
+	@sh tests/support/install_redis_tools.sh
+	$(BIN)/python -m loadtests.bench_memory $(ARGS)
 
 load: .venv/load.stamp
 	@sh tests/support/install_redis_tools.sh

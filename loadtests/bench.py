@@ -18,7 +18,16 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from loadtests.cells import BenchError, Cell, Sample, all_cells, calibrate, measure, preload
+from loadtests.cells import (
+    BenchError,
+    Cell,
+    Sample,
+    calibrate,
+    measure,
+    preload,
+    string_cells,
+    type_cells,
+)
 from loadtests.machine import describe, load_average
 from loadtests.plot import draw
 from loadtests.report import Results, bounds, markdown
@@ -66,17 +75,19 @@ class Bench:
             if not cells:
                 continue
             with ExitStack() as stack:
-                servers = [s for n in names if (s := self._start(stack, n, policy)) is not None]
+                started = [self._start(stack, name, policy, cells) for name in names]
+                servers = [server for server in started if server is not None]
                 for position, cell in enumerate(cells):
                     # No server may always run first, or always after the same one.
                     turn = (number + position) % max(1, len(servers))
                     for server in servers[turn:] + servers[:turn]:
                         self._run(server, cell, number)
 
-    def _start(self, stack: ExitStack, name: str, policy: str) -> Server | None:
+    def _start(self, stack: ExitStack, name: str, policy: str, cells: list[Cell]) -> Server | None:
         try:
             server = stack.enter_context(running(name, policy, self._data_dir))
-            preload(server)
+            if not all(cell.is_type for cell in cells):
+                preload(server)
         except (ServerError, BenchError, OSError) as error:
             self._fail(f"{name}, append only file {policy}: {error}")
             return None
@@ -111,7 +122,7 @@ def main() -> int:
     # SystemExit unwinds the stack, which stops the servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     servers, missing = _installed(options.servers)
-    cells = _selected(options.only, options.quick)
+    cells = _selected(options.group, options.only, options.quick)
     out = options.out or (RESULTS / "quick" if options.quick else RESULTS)
     repeat = options.repeat or (QUICK_REPEAT if options.quick else REPEAT)
     budget_s = options.budget or (QUICK_BUDGET_SECONDS if options.quick else BUDGET_SECONDS)
@@ -139,18 +150,24 @@ def main() -> int:
 
     judged = bounds(bench.results)
     text = markdown(bench.results, servers, cells, machine, judged)
-    (out / "bench.md").write_text(text)
-    (out / "bench.json").write_text(_json(bench.results, machine) + "\n")
-    draw(bench.results, servers, cells, machine, out / "bench.png")
+    name = "types" if all(cell.is_type for cell in cells) else "bench"
+    (out / f"{name}.md").write_text(text)
+    (out / f"{name}.json").write_text(_json(bench.results, machine) + "\n")
+    draw(bench.results, servers, cells, machine, out / f"{name}.png")
     for bound in judged:
         print(bound.line())
-    print(f"Wrote bench.md, bench.json and bench.png; {time.monotonic() - begun:.0f} s")
+    print(f"Wrote {name}.md, {name}.json and {name}.png; {time.monotonic() - begun:.0f} s")
     return 1 if bench.failures else 0
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer cells, rounds and seconds")
+    parser.add_argument(
+        "--group",
+        choices=("strings", "types", "all"),
+        help="which cells: by default those on strings, or any that --only names",
+    )
     parser.add_argument(
         "--only",
         metavar="PATTERN",
@@ -186,11 +203,18 @@ def _installed(asked: str | None) -> tuple[list[str], list[str]]:
     return present, missing
 
 
-def _selected(only: str | None, quick: bool) -> list[Cell]:
-    patterns = only.split(",") if only else QUICK_CELLS if quick else ["*"]
-    cells = [c for c in all_cells() if any(fnmatch.fnmatch(c.name, p) for p in patterns)]
+def _selected(group: str | None, only: str | None, quick: bool) -> list[Cell]:
+    """Return the cells to run; without a group those on strings, or of all those that `only`
+    names.
+    """
+    if group is None:
+        group = "all" if only else "strings"
+    known = string_cells() if group != "types" else []
+    known += type_cells() if group != "strings" else []
+    patterns = only.split(",") if only else QUICK_CELLS if quick and group != "types" else ["*"]
+    cells = [c for c in known if any(fnmatch.fnmatch(c.name, p) for p in patterns)]
     if not cells:
-        raise SystemExit(f"no cell matches {only}; there are {[c.name for c in all_cells()]}")
+        raise SystemExit(f"no cell matches {only}; there are {[c.name for c in known]}")
     return cells
 
 

@@ -13,9 +13,9 @@ import hiredis
 
 from loadtests.machine import busy_seconds
 from loadtests.servers import Server
+from loadtests.type_cells import KEYS, TYPE_CELLS, LayError
 
 CLIENTS = 50
-KEYS = 100_000
 VALUE_BYTES = 64
 COMMANDS = ["GET", "SET", "INCR", "MSET"]
 PIPELINES = [1, 16, 64]
@@ -31,11 +31,31 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Cell:
-    """What redis-benchmark sends, and how the server logs it."""
+    """What redis-benchmark sends, and how the server logs it.
+
+    command: one of COMMANDS, which redis-benchmark has a test for, or a name in TYPE_CELLS.
+    """
 
     command: str
     pipeline: int
     policy: str
+
+    @property
+    def counted_as(self) -> str:
+        """The name in INFO commandstats."""
+        return TYPE_CELLS[self.command].command if self.is_type else self.command
+
+    @property
+    def is_type(self) -> bool:
+        """Whether it is one of the data types' cells."""
+        return self.command in TYPE_CELLS
+
+    def benchmark_argv(self) -> list[str]:
+        """Return what follows redis-benchmark's general options."""
+        if not self.is_type:
+            return ["-r", str(KEYS), "-t", self.command.lower()]
+        cell = TYPE_CELLS[self.command]
+        return ["-r", str(cell.keys), *cell.line]
 
     @property
     def name(self) -> str:
@@ -69,8 +89,13 @@ class Sample:
         return self.user_us + self.system_us
 
 
-def all_cells() -> list[Cell]:
-    """List the cells in measuring order.
+def type_cells() -> list[Cell]:
+    """List the data types' cells."""
+    return [Cell(name, 16, "no") for name in TYPE_CELLS]
+
+
+def string_cells() -> list[Cell]:
+    """List the other cells in measuring order.
 
     The cells with an append only file follow right after SET at pipeline 16 without one, to which
     they are compared.
@@ -101,17 +126,17 @@ def measure(server: Server, cell: Cell, requests: int) -> Sample:
     server keeps commandstats, they are noted beside it. Raises BenchError, ServerError.
     """
     assert requests % cell.pipeline == 0, (cell, requests)
-    argv = f"redis-benchmark -p {server.port} -c {CLIENTS} -r {KEYS} -d {VALUE_BYTES} --csv"
-    argv += f" -t {cell.command.lower()} -P {cell.pipeline} -n {requests}"
-    calls_before = _calls(server, cell.command)
+    _lay(server, cell, requests)
+    general = f"redis-benchmark -p {server.port} -c {CLIENTS} -d {VALUE_BYTES} --csv"
+    general += f" -P {cell.pipeline} -n {requests}"
+    argv = [*general.split(), *cell.benchmark_argv()]
+    calls_before, failed_before = _calls(server, cell.counted_as)
     # The windows nest: what starting redis-benchmark costs is foreign to the server.
     children_before = _children_seconds()
     busy_before = busy_seconds()
     before, begun = server.cpu(), time.monotonic()
     try:
-        run = subprocess.run(
-            argv.split(), capture_output=True, timeout=RUN_SECONDS, check=False, text=True
-        )
+        run = subprocess.run(argv, capture_output=True, timeout=RUN_SECONDS, check=False, text=True)
     except subprocess.TimeoutExpired as error:
         raise BenchError(f"{server.name}, {cell.name}: not done in {RUN_SECONDS} s") from error
     seconds, cpu = time.monotonic() - begun, server.cpu() - before
@@ -121,7 +146,9 @@ def measure(server: Server, cell: Cell, requests: int) -> Sample:
     if run.returncode or row is None:
         said = (run.stdout[-500:] + run.stderr[-500:]).strip()
         raise BenchError(f"{server.name}, {cell.name}: redis-benchmark failed: {said}")
-    calls = _calls(server, cell.command)
+    calls, failed = _calls(server, cell.counted_as)
+    if failed != failed_before:
+        raise BenchError(f"{server.name}, {cell.name}: {failed - failed_before} calls failed")
     return Sample(
         requests=requests,
         counted=None if calls is None or calls_before is None else calls - calls_before,
@@ -149,17 +176,34 @@ def calibrate(server: Server, cell: Cell, cpu_s: float, wall_s: float) -> int:
     return max(pipelines, 4 * CLIENTS) * cell.pipeline
 
 
-def _calls(server: Server, command: str) -> int | None:
-    """Return how often a command ran, from INFO commandstats; None where there is no such thing."""
+def _lay(server: Server, cell: Cell, requests: int) -> None:
+    """Lay down what the requests need; raises BenchError."""
+    if not cell.is_type:
+        return
+    connection = server.connect()
+    try:
+        TYPE_CELLS[cell.command].lay(connection, requests)
+    except LayError as error:
+        raise BenchError(f"{server.name}, {cell.name}: {error}") from error
+    finally:
+        connection.close()
+
+
+def _calls(server: Server, command: str) -> tuple[int | None, int]:
+    """Return how often a command ran, from INFO commandstats, None where there is no such thing,
+    and how often it failed.
+    """
     connection = server.connect()
     try:
         info = connection.call("INFO", "commandstats")
     finally:
         connection.close()
     if isinstance(info, hiredis.ReplyError) or b"cmdstat_" not in info:
-        return None
-    match = re.search(rb"cmdstat_%s:calls=(\d+)" % command.lower().encode(), info)
-    return int(match.group(1)) if match else 0
+        return None, 0
+    match = re.search(
+        rb"cmdstat_%s:calls=(\d+).*?failed_calls=(\d+)" % command.lower().encode(), info
+    )
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _children_seconds() -> float:

@@ -48,14 +48,19 @@ def draw(
 
 
 def _grid(cells: list[Cell]) -> list[list[Cell]]:
-    """Place pipelines as rows and commands as columns; the logged cells are the last row."""
-    plain = [c for c in cells if c.policy == "no"]
+    """Place pipelines as rows and commands as columns; below them the logged cells, and those of
+    the data types, as many in a row as there are commands.
+    """
+    plain = [c for c in cells if c.policy == "no" and not c.is_type]
+    types = [c for c in cells if c.is_type]
     order = {c: i for i, c in enumerate(COMMANDS)}
     rows = [
         sorted((c for c in plain if c.pipeline == p), key=lambda c: order[c.command])
         for p in PIPELINES
     ]
-    return [row for row in [*rows, [c for c in cells if c.policy != "no"]] if row]
+    rows.append([c for c in cells if c.policy != "no"])
+    rows += [types[at : at + len(COMMANDS)] for at in range(0, len(types), len(COMMANDS))]
+    return [row for row in rows if row]
 
 
 def _panel(axis: Axes, cell: Cell, medians: dict[str, Sample | None]) -> None:

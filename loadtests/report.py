@@ -3,7 +3,8 @@
 import statistics
 from dataclasses import dataclass
 
-from loadtests.cells import CLIENTS, COMMANDS, KEYS, PIPELINES, VALUE_BYTES, Cell, Sample
+from loadtests.cells import CLIENTS, COMMANDS, PIPELINES, VALUE_BYTES, Cell, Sample, type_cells
+from loadtests.type_cells import KEYS, TYPE_CELLS
 
 # (server, cell) -> round -> sample.
 Results = dict[tuple[str, Cell], dict[int, Sample]]
@@ -12,6 +13,7 @@ ONE_WORKER_LIMITS = {1: 1.15, 16: 1.5, 64: 1.7}
 TWO_WORKERS_LIMIT = 1.6
 FOUR_WORKERS_LIMIT = 1.25
 EVERYSEC_LIMIT = 1.25
+TYPE_LIMIT = 2.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,9 @@ def bounds(results: Results) -> list[Bound]:
     for name in ("shoal-1", "shoal-2", "shoal-4"):
         what = f"SET P16, {name}, everysec against no append only file"
         asked.append((what, name, everysec, name, plain, EVERYSEC_LIMIT))
+    for cell in type_cells():
+        what = f"{cell.name}, one worker against redis-7"
+        asked.append((what, "shoal-1", cell, "redis-7", cell, TYPE_LIMIT))
     judged = []
     for what, name, cell, base_name, base_cell, limit in asked:
         rounds, base = results.get((name, cell), {}), results.get((base_name, base_cell), {})
@@ -100,9 +105,9 @@ def median(results: Results, name: str, cell: Cell) -> Sample | None:
 
 def reading_order(cells: list[Cell]) -> list[Cell]:
     """Sort cells for a reader: by policy, command and pipeline."""
-    policies = ["no", "everysec", "always"]
+    policies, commands = ["no", "everysec", "always"], [*COMMANDS, *TYPE_CELLS]
     return sorted(
-        cells, key=lambda c: (policies.index(c.policy), COMMANDS.index(c.command), c.pipeline)
+        cells, key=lambda c: (policies.index(c.policy), commands.index(c.command), c.pipeline)
     )
 
 
@@ -122,7 +127,7 @@ def markdown(
         "all keys present; P is the pipeline.",
         "Medians over the rounds; CPU is user and system time of all processes of the server.",
         "",
-        *_table(["Machine", ""], [[label, text] for label, text in machine.items()]),
+        *table(["Machine", ""], [[label, text] for label, text in machine.items()]),
         "",
         "## CPU per command, microseconds",
         "",
@@ -131,11 +136,11 @@ def markdown(
     for cell in ordered:
         medians = [median(results, name, cell) for name in servers]
         rows.append([cell.name, *[f"{m.cpu_us:.2f}" if m else "-" for m in medians]])
-    lines += _table(["", *servers], rows)
+    lines += table(["", *servers], rows)
     lines += ["", "## Bounds", ""]
     if not judged:
         lines.append("None: of no bound were both sides measured.")
-    lines += _table(
+    lines += table(
         ["", "CPU", "against", "ratio", "rounds", "limit", ""],
         [
             [
@@ -160,10 +165,11 @@ def markdown(
                 figures += [f"{m.user_us:.2f}", f"{m.system_us:.2f}", f"{m.foreign_cores:.2f}"]
                 rows.append([cell.name, name, *figures])
     header = ["", "server", "commands/s", "p50 ms", "p99 ms", "user us", "system us", "noise cores"]
-    lines += _table(header, rows)
+    lines += table(header, rows)
     return "\n".join(lines) + "\n"
 
 
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """Return the lines of a Markdown table."""
     body = [header, ["---"] * len(header), *rows]
     return ["| " + " | ".join(row) + " |" for row in body]
