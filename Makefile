@@ -18,7 +18,7 @@ BIN := .venv/bin
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test simulate fuzz bench bench-memory load lint docs clean
+.PHONY: help serve test simulate fuzz bench bench-memory bench-size load lint docs clean
 
 help:
 	@echo 'make serve [ARGS="--port 7000"] [CONF=redis.conf]   run the server, data in ./data'
@@ -27,6 +27,7 @@ help:
 	@echo 'make fuzz SEED=1 N=100000 [WORKERS=3] [RESP=3]     random commands, beside a real Redis'
 	@echo 'make bench [ARGS=...]                              measure next to redis-server'
 	@echo 'make bench-memory [ARGS=...]                       bytes per element, the same way'
+	@echo 'make bench-size [ARGS=...]                         time per call, by size of the value'
 	@echo 'make load  [ARGS=...]                              load tests with locust'
 	@echo 'make lint                                          ruff and mypy'
 	@echo 'make docs                                          write docs/commands.md'
@@ -56,6 +57,9 @@ bench: .venv/load.stamp
 bench-memory: .venv/load.stamp
 	@sh tests/support/install_redis_tools.sh
 	$(BIN)/python -m loadtests.bench_memory $(ARGS)
+
+bench-size: .venv/load.stamp
+	PYTHONPATH=tests $(BIN)/python -m loadtests.bench_size $(ARGS)
 
 load: .venv/load.stamp
 	@sh tests/support/install_redis_tools.sh

@@ -50,16 +50,21 @@ def unknown_command(argv: list[bytes]) -> ReplyError:
     for arg in argv[1:]:
         if len(shown) >= 128:
             break
-        shown += b"'%b' " % arg[: 128 - len(shown)]
+        shown += b"'%b' " % c_string(arg)[: 128 - len(shown)]
     return ReplyError(
-        b"ERR unknown command '%b', with args beginning with: %b" % (argv[0][:128], shown)
+        b"ERR unknown command '%b', with args beginning with: %b" % (c_string(argv[0])[:128], shown)
     )
+
+
+def c_string(text: bytes) -> bytes:
+    """Return what Redis shows of a text where it is a C string: a NUL ends it."""
+    return text.partition(b"\0")[0]
 
 
 def unknown_subcommand(container: bytes, name: bytes) -> ReplyError:
     """Build the error of a subcommand its container does not have."""
     return ReplyError(
-        b"ERR unknown subcommand '%b'. Try %b HELP." % (name[:128], container.upper())
+        b"ERR unknown subcommand '%b'. Try %b HELP." % (c_string(name)[:128], container.upper())
     )
 
 
@@ -182,7 +187,7 @@ def lcs_too_large() -> ReplyError:
 
 def unsupported_option(option: bytes) -> ReplyError:
     """Build the error of an unknown option of EXPIRE and its kin; they alone name it, to a NUL."""
-    return ReplyError(b"ERR Unsupported option %b" % option.partition(b"\0")[0])
+    return ReplyError(b"ERR Unsupported option %b" % c_string(option))
 
 
 def nx_with_xx_gt_lt() -> ReplyError:
@@ -242,7 +247,7 @@ def unknown_subcommand_or_arity(container: bytes, name: bytes) -> ReplyError:
     """Build the error of a word after DEBUG that it does not know, or not with these arguments."""
     return ReplyError(
         b"ERR unknown subcommand or wrong number of arguments for '%b'. Try %b HELP."
-        % (name[:128], container.upper())
+        % (c_string(name)[:128], container.upper())
     )
 
 
@@ -757,7 +762,7 @@ def several_expire_options() -> ReplyError:
 
 def unknown_argument(name: bytes) -> ReplyError:
     """Build the error of an option that HSETEX does not have; it is shown up to a NUL."""
-    return ReplyError(b"ERR unknown argument: %b" % name.partition(b"\0")[0])
+    return ReplyError(b"ERR unknown argument: %b" % c_string(name))
 
 
 # -- streams ---------------------------------------------------------------------------------------
@@ -875,22 +880,21 @@ def no_group_to_read(key: bytes, group: bytes) -> ReplyError:
     """Build the error of XREADGROUP on a group that does not exist."""
     return ReplyError(
         b"NOGROUP No such key '%b' or consumer group '%b' in XREADGROUP with GROUP option"
-        % (_c_string(key), _c_string(group))
+        % (c_string(key), c_string(group))
     )
 
 
 def no_key_or_group(key: bytes, group: bytes) -> ReplyError:
     """Build the error of XPENDING and XCLAIM on a group that does not exist."""
     return ReplyError(
-        b"NOGROUP No such key '%b' or consumer group '%b'" % (_c_string(key), _c_string(group))
+        b"NOGROUP No such key '%b' or consumer group '%b'" % (c_string(key), c_string(group))
     )
 
 
 def no_such_group(key: bytes, group: bytes) -> ReplyError:
     """Build the error of XGROUP and XINFO on a group that does not exist."""
     return ReplyError(
-        b"NOGROUP No such consumer group '%b' for key name '%b'"
-        % (_c_string(group), _c_string(key))
+        b"NOGROUP No such consumer group '%b' for key name '%b'" % (c_string(group), c_string(key))
     )
 
 
@@ -919,7 +923,7 @@ def invalid_argument_of(argument: str, name: str) -> ReplyError:
 
 def unrecognized_xclaim_option(option: bytes) -> ReplyError:
     """Build the error of an option that XCLAIM does not have, or that lacks its argument."""
-    return ReplyError(b"ERR Unrecognized XCLAIM option '%b'" % _c_string(option))
+    return ReplyError(b"ERR Unrecognized XCLAIM option '%b'" % c_string(option))
 
 
 def count_not_positive() -> ReplyError:
@@ -949,11 +953,6 @@ def entries_added_below_length() -> ReplyError:
     return ReplyError(
         "ERR The entries_added specified in XSETID is smaller than the target stream length"
     )
-
-
-def _c_string(text: bytes) -> bytes:
-    """Return what is shown where Redis formats a C string."""
-    return text.partition(b"\0")[0]
 
 
 # -- DUMP and RESTORE ------------------------------------------------------------------------------

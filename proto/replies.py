@@ -26,6 +26,11 @@ NULL_3: Final = b"_\r\n"
 # Headers of short bulks and small integers are looked up: a third of the price of formatting them.
 BULK_HEADERS: Final[list[bytes]] = [b"$%d\r\n" % n for n in range(4096)]
 INTEGERS: Final[list[bytes]] = [b":%d\r\n" % n for n in range(4096)]
+# What stands between two elements: the end of the one and the header of the next, of this length.
+_BETWEEN: Final[list[bytes]] = [CRLF + header for header in BULK_HEADERS]
+
+# Different lengths of the values of maps with the same keys that a `MapTemplate` prepares for.
+_FORMATS_MAX: Final = 8
 
 
 class Node:
@@ -100,7 +105,7 @@ class _BulkSet(Node):
 
     def encode(self, resp: int) -> bytes:
         items = self._items
-        return b"%b%d\r\n%b" % (b"*" if resp == 2 else b"~", len(items), bulks(items))
+        return _behind(b"%b%d" % (b"*" if resp == 2 else b"~", len(items)), items)
 
 
 class _Scored(Node):
@@ -119,7 +124,7 @@ class _Scored(Node):
             flat = texts * 2
             flat[::2] = members
             flat[1::2] = texts
-            return b"*%d\r\n%b" % (2 * size, bulks(flat))
+            return bulk_list(flat)
         scores = [bulk(text) if resp == 2 else b",%b\r\n" % text for text in texts]
         pairs = [
             b"*2\r\n" + bulk(member) + score for member, score in zip(members, scores, strict=True)
@@ -128,17 +133,17 @@ class _Scored(Node):
 
 
 class _BulkMap(Node):
-    """A RESP3 map of bulk strings, which are encoded already; in RESP2 an array."""
+    """A RESP3 map of bulk strings, keys and values in turn; in RESP2 an array."""
 
-    __slots__ = ("_body", "_pairs")
+    __slots__ = ("_sides",)
 
-    def __init__(self, pairs: int, body: bytes) -> None:
-        self._pairs, self._body = pairs, body
+    def __init__(self, sides: Sequence[bytes]) -> None:
+        self._sides = sides
 
     def encode(self, resp: int) -> bytes:
-        if resp == 2:
-            return b"*%d\r\n%b" % (2 * self._pairs, self._body)
-        return b"%%%d\r\n%b" % (self._pairs, self._body)
+        sides = self._sides
+        count = len(sides)
+        return _behind(b"*%d" % count if resp == 2 else b"%%%d" % (count // 2), sides)
 
 
 class _PairMap(Node):
@@ -160,35 +165,63 @@ class _PairMap(Node):
 class MapTemplate:
     """A map of bulk strings that lacks its values: what many maps with the same keys share."""
 
-    __slots__ = ("pieces2", "pieces3")
+    __slots__ = ("_formats", "_head2", "_head3", "_keys", "_pieces")
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         """Prepare the maps that have these keys (at least one), in this order."""
+        self._head2 = b"*%d" % (2 * len(keys))
+        self._head3 = b"%%%d" % len(keys)
+        self._keys = [CRLF + bulk(key) for key in keys]
         # Between two keys come a value's header and the value.
-        pieces = [piece for key in keys for piece in (CRLF + bulk(key), b"", b"")]
-        self.pieces2 = [b"*%d\r\n%b" % (2 * len(keys), bulk(keys[0])), *pieces[1:], CRLF]
-        self.pieces3 = [b"%%%d\r\n%b" % (len(keys), bulk(keys[0])), *pieces[1:], CRLF]
+        self._pieces = [piece for key in self._keys for piece in (key, b"", b"")]
+        self._pieces.append(CRLF)
+        # By the lengths of the values: maps of the same keys often have values of the same lengths,
+        # and it takes two thirds of the time then. None after too many different ones.
+        self._formats: dict[tuple[int, ...], bytes] | None = {}
 
-    def fill(self, values: Sequence[bytes]) -> Node:
-        """Return the map with these values, which must not change: in RESP2 an array."""
+    def fill(self, values: tuple[bytes, ...]) -> Node:
+        """Return the map with these values: in RESP2 an array."""
         return _FilledMap(self, values)
+
+    def encode(self, values: tuple[bytes, ...], resp: int) -> bytes:
+        """Return the bytes of the map with these values."""
+        head = self._head2 if resp == 2 else self._head3
+        formats = self._formats
+        if formats is not None:
+            sizes = tuple(map(len, values))
+            known = formats.get(sizes)
+            if known is not None:
+                return head + known % values
+            self._learn(sizes)
+        pieces = self._pieces.copy()
+        try:
+            pieces[1::3] = [BULK_HEADERS[len(value)] for value in values]
+        except IndexError:  # one of them is long
+            pieces[1::3] = [b"$%d\r\n" % len(value) for value in values]
+        pieces[2::3] = values
+        return head + b"".join(pieces)
+
+    def _learn(self, sizes: tuple[int, ...]) -> None:
+        formats = self._formats
+        assert formats is not None
+        if len(formats) >= _FORMATS_MAX:
+            self._formats = None
+            return
+        parts = [
+            b"%b$%d\r\n%%b" % (key.replace(b"%", b"%%"), size)
+            for key, size in zip(self._keys, sizes, strict=True)
+        ]
+        formats[sizes] = b"".join([*parts, CRLF])
 
 
 class _FilledMap(Node):
     __slots__ = ("_template", "_values")
 
-    def __init__(self, template: MapTemplate, values: Sequence[bytes]) -> None:
+    def __init__(self, template: MapTemplate, values: tuple[bytes, ...]) -> None:
         self._template, self._values = template, values
 
     def encode(self, resp: int) -> bytes:
-        template, values, headers = self._template, self._values, BULK_HEADERS
-        pieces = (template.pieces2 if resp == 2 else template.pieces3).copy()
-        try:
-            pieces[1::3] = [headers[len(value)] for value in values]
-        except IndexError:  # one of them is long
-            pieces[1::3] = [b"$%d\r\n" % len(value) for value in values]
-        pieces[2::3] = values
-        return b"".join(pieces)
+        return self._template.encode(self._values, resp)
 
 
 class _Double(Node):
@@ -202,6 +235,19 @@ class _Double(Node):
     def encode(self, resp: int) -> bytes:
         text = format_double(self._value)
         return bulk(text) if resp == 2 else b",%b\r\n" % text
+
+
+class _MemberAndScore(Node):
+    __slots__ = ("_member", "_score")
+
+    def __init__(self, member: bytes, score: float) -> None:
+        self._member, self._score = member, score
+
+    def encode(self, resp: int) -> bytes:
+        text = format_double(self._score)
+        if resp == 2:
+            return bulk_list((self._member, text))
+        return b"*2\r\n%b,%b\r\n" % (bulk(self._member), text)
 
 
 class _Twofold(Node):
@@ -246,25 +292,31 @@ def bulk_array(items: Iterable[bytes]) -> Array:
 
 def bulks(items: Sequence[bytes]) -> bytes:
     """Return bulk strings, one behind the other."""
-    headers = BULK_HEADERS
-    try:
-        if len(items) < 16:
-            return b"".join([headers[len(item)] + item + CRLF for item in items])
-        size = len(items[0])
-        if len(items[-1]) == size and set(map(len, items)) == {size}:  # often: half the price again
-            header = headers[size]
-            return b"".join((header, (CRLF + header).join(items), CRLF))
-        pieces = [CRLF] * (3 * len(items))  # half the price, if there are many
-        pieces[::3] = map(headers.__getitem__, map(len, items))
-        pieces[1::3] = items
-        return b"".join(pieces)
-    except IndexError:  # one of them is long
-        return b"".join(map(bulk, items))
+    return _behind(b"", items)[2:]
 
 
 def bulk_list(items: Sequence[bytes]) -> bytes:
     """Return an array of bulk strings, encoded."""
-    return b"*%d\r\n%b" % (len(items), bulks(items))
+    return _behind(b"*%d" % len(items), items)
+
+
+def _behind(header: bytes, items: Sequence[bytes]) -> bytes:
+    """Return a header, given without its CRLF, and the bulk strings behind it."""
+    count = len(items)
+    if not count:
+        return header + CRLF
+    try:
+        size = len(items[0])
+        between = _BETWEEN[size]
+        # Of equal length they often are, and it takes half the time then.
+        if size == len(items[-1]) and list(map(len, items)).count(size) == count:
+            return b"".join((header, between, between.join(items), CRLF))
+        pieces = [CRLF] * (2 * count + 1)
+        pieces[:-1:2] = [_BETWEEN[len(item)] for item in items]
+        pieces[1::2] = items
+        return header + b"".join(pieces)
+    except IndexError:  # one of them is long
+        return b"".join((header, CRLF, *map(bulk, items)))
 
 
 def bulk_set(items: Sequence[bytes]) -> Node:
@@ -282,7 +334,7 @@ def bulk_map(keys: Sequence[bytes], values: Sequence[bytes]) -> Node:
     flat = [b""] * (2 * len(keys))
     flat[::2] = keys
     flat[1::2] = values
-    return _BulkMap(len(keys), bulks(flat))
+    return _BulkMap(flat)
 
 
 def bulk_pairs(pairs: Sequence[tuple[bytes, bytes]]) -> Node:
@@ -315,6 +367,11 @@ def double(value: float) -> Node:
 def scored(members: Sequence[bytes], scores: Sequence[float], *, nested: bool = False) -> Node:
     """Return an array of members, each with its score: pairs in RESP3 or if nested, else flat."""
     return _Scored(members, scores, nested)
+
+
+def member_and_score(member: bytes, score: float) -> Node:
+    """Return an array of the two, which is flat in both protocols."""
+    return _MemberAndScore(member, score)
 
 
 def boolean(value: bool) -> Node:

@@ -120,10 +120,15 @@ class KeySpec:
 
     def _after_keyword(self, argv: Sequence[bytes]) -> int:
         assert self.keyword is not None
-        count, word = len(argv), self.keyword.encode()
+        count, wanted = len(argv), self.keyword.encode()
         backwards = self.begin < 0
         search = range(count + self.begin, 0, -1) if backwards else range(self.begin, count)
-        return next((at + 1 for at in search if argv[at].upper() == word), count)
+        return next((at + 1 for at in search if word(argv[at]) == wanted), count)
+
+
+def word(arg: bytes) -> bytes:
+    """Return an option's name in upper case. Redis compares C strings: a NUL ends it."""
+    return arg.upper() if b"\0" not in arg else arg.partition(b"\0")[0].upper()
 
 
 def key_at(index: int, flags: str = "") -> tuple[KeySpec, ...]:

@@ -38,6 +38,7 @@ from shoal.worker.client import ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.direct import BIG_REPLY, DirectCommands
 from shoal.worker.hot import Hot
+from shoal.worker.hot_streams import HotStreams
 from shoal.worker.hot_values import HotValues
 from shoal.worker.participant import Claim, Part, Participant
 from shoal.worker.peers import (
@@ -145,7 +146,7 @@ class Dispatcher:
         # Of a hop or a part: the supervisor puts those of all workers into one frame.
         self._max_reply_bytes = min(MAX_HOP_REPLY_BYTES, MAX_FRAME_BYTES // (server.workers + 1))
         self._paused: dict[Connection, None] = {}
-        self._hots: dict[Context, tuple[Hot, HotValues, DirectCommands]] = {}
+        self._hots: dict[Context, tuple[Hot, HotValues, HotStreams, DirectCommands]] = {}
         self._contexts: dict[Context, Context] = {}
         self._tables: dict[tuple[int, int, bool, bool], dict[bytes, Callable[..., Any]]] = {}
         self._refs: dict[int, _Span | tuple[Connection, int]] = {}
@@ -218,7 +219,9 @@ class Dispatcher:
                 direct = DirectCommands(store, db, resp, segment, self._count_error)
                 short = direct.table(reads=True, writes=True)
                 values = HotValues(store, db, resp, segment, short)
-                ways = self._hots[db, resp] = (Hot(store, db, resp, segment), values, direct)
+                streams = HotStreams(store, db, resp, segment, short)
+                ways = (Hot(store, db, resp, segment), values, streams, direct)
+                self._hots[db, resp] = ways
             table = self._tables[where] = {}
             for way in reversed(ways):
                 table.update(way.table(reads=reads, writes=writes))

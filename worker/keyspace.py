@@ -400,7 +400,8 @@ class Keyspace:
 
         Raises: ReplyError WRONGTYPE, and what `kind` raises for a string that it cannot hold.
         """
-        table = self._db.keys_in(key_slot(key))
+        table = self._db.tables[crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)]
+        assert table is not None, f"{key!r} is not in this partition"
         value = table.get(key)
         if value.__class__ is String and value.data.__class__ is kind and not value.expire_ms:
             return value.data  # the usual case first: SETBIT and PFADD live on it

@@ -153,6 +153,15 @@ DISTANCES: Table = {
 }
 
 SEARCH: Table = {
+    "scores that are no geohashes": [
+        "GEOADD {t}k 13.990795 -63.8135 g 179.9 85 h",
+        *("ZUNIONSTORE {t}k 1 {t}k WEIGHTS 2", "GEOPOS {t}k g h"),
+        *(
+            f"GEOSEARCH {{t}}k FROMMEMBER {member} {extent} ASC WITHDIST WITHHASH"
+            for member in "gh"
+            for extent in ("BYRADIUS 200 km", "BYBOX 200 200 km", "BYRADIUS 1e300 m")
+        ),
+    ],
     "circle and box": [
         *(SICILY, MORE, f"GEOSEARCH {{t}}k {AROUND}", f"GEOSEARCH {{t}}k {AROUND} ASC"),
         *(

@@ -410,6 +410,8 @@ SCAN: dict[str, Any] = (
             "SCAN 0 MATCH {t}9 COUNT 1000",
             "SCAN 0 MATCH {t}* COUNT 1000 TYPE list",
             "SCAN 0 MATCH {t}* COUNT 1000 TYPE nosuch",
+            'SCAN 0 MATCH {t}* COUNT 1000 TYPE ""',
+            r'SCAN 0 MATCH {t}* COUNT 1000 TYPE "\x00string"',
             "SCAN 0 MATCH x MATCH {t}2 COUNT 1000",
             "SELECT 1",
             "SCAN 0 MATCH {t}* COUNT 1000",

@@ -233,6 +233,7 @@ def test_neither_garbage_nor_expiry_starves_the_other() -> None:
 class Elements(list[int]):
     """A value of many elements."""
 
+    type_name = b"list"
     expire_ms = 0
 
 

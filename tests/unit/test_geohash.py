@@ -14,7 +14,7 @@ from shoal.worker.values.geohash import (
     LAT_MIN,
     LON_MAX,
     LON_MIN,
-    Element,
+    Part,
     Point,
     Shape,
     areas,
@@ -25,6 +25,7 @@ from shoal.worker.values.geohash import (
     in_range,
     integer_score,
     interleave,
+    members_in_circle,
     plan,
     text,
 )
@@ -182,16 +183,53 @@ def test_nothing_in_a_shape_is_dropped(seed: int) -> None:
         shape = random_shape(random, lon, lat, 3e7)
         select = plan(shape).select
         scores = [float(encode(*around(random, shape))) for _ in range(20)]
-        elements: list[Element] = [(b"%d" % at, score) for at, score in enumerate(scores)]
+        members = [b"%d" % at for at in range(20)]
         expected: list[Point] = [
             (distance(lon, lat, *decode(score)), member, score, *decode(score))
-            for member, score in elements
+            for member, score in zip(members, scores, strict=True)
             if within(shape, decode(score))
         ]
-        assert select(elements, 0) == expected, shape
-        assert select(elements, 2) == expected[:2], shape
-        rough = plan(shape, details=False).select(elements, 0)
-        assert [point[1:3] for point in rough] == [point[1:3] for point in expected], shape
+        parts: list[Part] = [(members, scores, 0, 11), (members, scores, 11, 20)]
+        assert select(parts, 0) == expected, shape
+        assert select(parts, 2) == expected[:2], shape
+        if shape.radius is not None:
+            names = [member for _, member, _, _, _ in expected]
+            assert members_in_circle(shape, lambda _: parts) == names, shape  # noqa: B023
+
+
+def destination(lon: float, lat: float, angle: float, bearing: float) -> Position:
+    """Return the position so far away, in radians on the sphere."""
+    start = math.radians(lat)
+    sine = math.sin(start) * math.cos(angle)
+    sine += math.cos(start) * math.sin(angle) * math.cos(bearing)
+    east = math.sin(bearing) * math.sin(angle) * math.cos(start)
+    north = math.cos(angle) - math.sin(start) * sine
+    return lon + math.degrees(math.atan2(east, north)), math.degrees(math.asin(sine))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_members_at_the_edge_of_a_circle(seed: int) -> None:
+    """A rough calculation tells most members of a circle: what it cannot tell must not count."""
+    random = Random(seed)
+    for _ in range(200):
+        lon, lat = random.uniform(-179, 179), random.uniform(-75, 75)
+        shape = Shape(lon, lat, 1.0, 10 ** random.uniform(1, 6.4))
+        assert shape.radius is not None
+        scores = []
+        for _ in range(20):
+            part = 1 + random.choice([0.0, random.uniform(-1, 1) * 10 ** random.uniform(-6, -1)])
+            angle = shape.radius / EARTH_RADIUS_M * part
+            position = destination(lon, lat, angle, random.uniform(0, 2 * math.pi))
+            if in_range(*position):
+                scores.append(float(encode(*position)))
+        members = [b"%d" % at for at in range(len(scores))]
+        parts: list[Part] = [(members, scores, 0, len(scores))]
+        expected = [
+            member
+            for member, score in zip(members, scores, strict=True)
+            if within(shape, decode(score))
+        ]
+        assert members_in_circle(shape, lambda _: parts) == expected, shape  # noqa: B023
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -228,5 +266,5 @@ def test_extreme_shapes(shape: Shape) -> None:
     ranges, select = plan(shape)
     assert any(first <= score < end for first, end in areas(shape))
     assert any(first <= score < end for first, end in ranges)
-    found = select([(b"m", score)], 0)
+    found = select([([b"m"], [score], 0, 1)], 0)
     assert bool(found) == within(shape, decode(score))

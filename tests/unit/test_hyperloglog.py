@@ -176,6 +176,19 @@ def test_dense_registers() -> None:
         assert len(value) == DENSE_BYTES
 
 
+@pytest.mark.parametrize("top", [0, 1, 2, 5, 32, 50, 51, 63])
+def test_what_a_dense_one_has(top: int) -> None:
+    random = Random(top)
+    value = HyperLogLog()
+    value.raise_to(bytes([top]) * REGISTERS, dense=True)
+    for _ in range(300):
+        element = random.randbytes(random.randrange(40))
+        assert value.has(element) == (place(element)[1] <= top)
+        changes = HyperLogLog(value).add(element)
+        assert changes != value.has(element)
+    assert not HyperLogLog().has(b"sparse")
+
+
 def test_to_dense_keeps_the_header() -> None:
     value = HyperLogLog()
     value.add(b"a")

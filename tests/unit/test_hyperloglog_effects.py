@@ -1,8 +1,9 @@
 """What the commands of HyperLogLog log and announce.
 
 Effects and events are those redis-server 8.2 writes to its AOF (with aof-use-rdb-preamble no) and
-publishes (with notify-keyspace-events KEAmnoc), with one difference: what PFADD added to a damaged
-string before its error is logged, as a SET.
+publishes (with notify-keyspace-events KEAmnoc), with two differences: what PFADD added to a damaged
+string before its error is logged, as a SET; and so is that a string became dense, which in Redis
+may go otherwise when the log is read under another hll-sparse-max-bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import shoal.worker.commands.lists
 import shoal.worker.commands.strings  # noqa: F401, declares the commands
 from shoal.proto.errors import ReplyError
 from shoal.worker.commands.hyperloglog import pfadd
+from shoal.worker.replay import Replayer
 from shoal.worker.values.hyperloglog import HyperLogLog, place
+from shoal.worker.values.limits import LIMITS
 from support.keyspace import Partition, check_store
 from support.raw import split_line
 
@@ -111,6 +114,28 @@ def test_watchers_hear_of_what_has_changed(row: Row) -> None:
     partition.store.on_change = None
     now = _strings(partition)
     assert {key for key in KEYS if now[key] != then[key]} <= changed
+
+
+@pytest.mark.parametrize(
+    "lines", [["PFADD k b c d"], ["PFADD a b c d", "PFMERGE k a"], ["PFDEBUG TODENSE k"]]
+)
+@pytest.mark.parametrize("then", [0, 100_000])
+def test_the_log_says_when_a_string_became_dense(
+    lines: list[str], then: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LIMITS, "hll_sparse_max_bytes", 29)
+    partition = Partition()
+    logged = []
+    for line in ("PFADD k a", *lines, "SETRANGE k 16 x", "APPEND a x"):
+        partition.run(split_line(line))
+        logged += partition.logged
+    monkeypatch.setattr(LIMITS, "hll_sparse_max_bytes", then)
+    replayed = Partition()
+    replayer = Replayer(replayed.store)
+    for _, argv in logged:
+        replayer.apply(argv)
+    assert _strings(replayed) == _strings(partition)
+    assert len(replayed.run([b"GET", b"k"])) > 12_000
 
 
 def test_a_changed_string_is_nobody_elses() -> None:

@@ -16,6 +16,7 @@ from shoal.proto.replies import (
     QUEUED,
     ZERO,
     Array,
+    MapTemplate,
     Node,
     Reply,
     array,
@@ -27,6 +28,7 @@ from shoal.proto.replies import (
     encode,
     integer,
     map_reply,
+    member_and_score,
     push,
     scored,
     set_reply,
@@ -68,6 +70,11 @@ REPLIES: list[tuple[Reply, bytes, bytes | None]] = [
     (bulk_array([]), b"*0\r\n", None),
     (bulk_array([b"a", b""]), b"*2\r\n$1\r\na\r\n$0\r\n\r\n", None),
     (map_reply([]), b"*0\r\n", b"%0\r\n"),
+    (
+        member_and_score(b"m", 1.5),
+        b"*2\r\n$1\r\nm\r\n$3\r\n1.5\r\n",
+        b"*2\r\n$1\r\nm\r\n,1.5\r\n",
+    ),
     (
         map_reply([(bulk(b"a"), ONE), (bulk(b"b"), NULL)]),
         b"*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n$-1\r\n",
@@ -117,6 +124,17 @@ def test_encodings(reply: Reply, resp2: bytes, resp3: bytes | None) -> None:
 def test_many_bulks(count: int, sizes: tuple[int, ...]) -> None:
     items = [bytes([65 + n]) * sizes[n % len(sizes)] for n in range(count)]
     assert bulk_list(items) == b"*%d\r\n" % count + b"".join(map(bulk, items))
+
+
+def test_a_map_template_is_a_map() -> None:
+    keys = [b"plain", b"", b"100%b", LONG, b"\r\n"]
+    template = MapTemplate(keys)
+    values = [(b"v" * size, b"%d", b"", b"\xff" * (size % 3), b"x") for size in range(20)]
+    values.append((LONG, b"", LONG + LONG, b"a", b"b"))
+    for row in values * 2:  # known lengths, and too many of them
+        pairs = [(bulk(key), bulk(value)) for key, value in zip(keys, row, strict=True)]
+        for resp in (2, 3):
+            assert encode(template.fill(row), resp) == encode(map_reply(pairs), resp)
 
 
 def test_a_bulk_does_not_alias_a_buffer() -> None:

@@ -231,7 +231,7 @@ def test_a_shrunken_table_becomes_a_dict_again() -> None:
     value = filled(TABLE_ABOVE + 1, HASHTABLE)
     assert isinstance(value.lookup, Table)
     while len(value) > TABLE_BELOW:
-        value.remove(value.random_member(Random(1)))
+        value.pop_random(Random(1))
         value.check()
     assert isinstance(value.lookup, dict)
 

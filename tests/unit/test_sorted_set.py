@@ -52,7 +52,16 @@ def ask(zset: SortedSet, model: Model, random: Random, names: int) -> None:
         if (low < score if open_low else low <= score)
         and (score < high if open_high else score <= high)
     ]
-    met = [element for some in zset.between(low, high) for element in some]
+    offset, limit = random.choice([0, 1, 5, 40, 2**63]), random.choice([-1, 0, 1, 10, 2**63])
+    end = len(found) if limit < 0 else offset + limit
+    ends = (low, high, open_low, open_high)
+    names_found = [name for name, _ in found[offset:end]]
+    assert zset.members_between(ends, offset, limit) == names_found
+    met = [
+        element
+        for members, scores, first, last in zset.between([(low, high)])
+        for element in zip(members[first:last], scores[first:last], strict=True)
+    ]
     assert met == [(name, score) for name, score in expected if low <= score < high]
     if size:
         chosen, score = zset.random_element(random)
@@ -68,8 +77,14 @@ def change(zset: SortedSet, model: Model, random: Random, names: int, scores: li
         assert zset.add(member, score) == (member not in model)
         if member not in model or model[member] != score:
             model[member] = score
-    elif kind < 0.97:
+    elif kind < 0.9:
         assert zset.remove(member) == (model.pop(member, None) is not None)
+    elif kind < 0.97:
+        if model:
+            highest = random.random() < 0.5
+            element = in_order(model)[-1 if highest else 0]
+            assert zset.pop_end(highest) == element
+            del model[element[0]]
     else:
         expected = in_order(model)
         most = random.choice([1, 3, 30, 300, 3000])

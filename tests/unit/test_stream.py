@@ -531,3 +531,20 @@ def test_the_log_leads_to_the_same_streams(seed: int, monkeypatch: pytest.Monkey
         for _, argv in first.logged:
             replayer.apply(argv)
         assert state(first.ks) == state(second.ks), done[-20:]
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 3), st.integers(1, 70)), min_size=1))
+def test_packed_ids_are_the_same(runs: list[tuple[int, int, int]]) -> None:
+    ids: list[int] = []
+    last = NOW << 64
+    for ms, gap, length in runs:  # neighbours, and gaps within a millisecond and between some
+        first = last + gap if not ms else (last >> 64) + ms << 64
+        ids += range(first, first + length)
+        last = ids[-1]
+    node = Node(ids[0], (b"f",))
+    for entry_id in ids:
+        node.append(entry_id, (b"f", b"v"))
+    packed = node.copy()
+    assert packed.ids is None
+    assert packed.lists() == (ids, [(b"v",)] * len(ids))
+    assert packed.bytes_without_counts == node.bytes_without_counts

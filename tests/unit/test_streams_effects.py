@@ -3,6 +3,7 @@
 Effects and events are those redis-server 8.2 writes to its AOF (with aof-use-rdb-preamble no) and
 publishes (with notify-keyspace-events KEAmnoc), but for this:
 - several entries that became pending alike share one XCLAIM;
+- what XGROUP takes less of than ENTRIESREAD says is logged as taken;
 - trimming that was made exact is logged without LIMIT and NOMKSTREAM, which it does not need;
 - a consumer that nothing else in the log makes is logged, as is what DELREF does to entries that
   were deleted already: Redis forgets both when it is started again.
@@ -91,6 +92,25 @@ EFFECTS: tuple[Row, ...] = (
     ((), "XGROUP CREATE s g 0 MKSTREAM", SAME, ["n:new s", "t:xgroup-create s"]),
     (GROUP, "XGROUP CREATE s g 0", (), []),
     (GROUP, "XGROUP SETID s g $ ENTRIESREAD 2", SAME, ["t:xgroup-setid s"]),
+    *(
+        (GROUP, f"XGROUP SETID s g {text} ENTRIESREAD 9", [logged], ["t:xgroup-setid s"])
+        for text, logged in (
+            ("5", "XGROUP SETID s g 5-0 ENTRIESREAD 3"),
+            ("$", "XGROUP SETID s g 7-0 ENTRIESREAD 3"),
+        )
+    ),
+    (
+        ONE,
+        "XGROUP CREATE s g $ ENTRIESREAD 9",
+        ["XGROUP CREATE s g 5-0 ENTRIESREAD 1"],
+        ["t:xgroup-create s"],
+    ),
+    (
+        (),
+        "XGROUP CREATE s g 5 ENTRIESREAD 9 MKSTREAM",
+        ["XGROUP CREATE s g 5-0 MKSTREAM ENTRIESREAD 0"],
+        ["n:new s", "t:xgroup-create s"],
+    ),
     (GROUP, "XGROUP CREATECONSUMER s g c", SAME, [MADE]),
     (READ, "XGROUP CREATECONSUMER s g c", (), []),
     (READ, "XGROUP DELCONSUMER s g c", SAME, ["t:xgroup-delconsumer s"]),
@@ -215,6 +235,12 @@ def timed(effect: str) -> tuple[bytes, ...]:
     return tuple(split_line(effect))
 
 
+def _stream(partition: Partition, key: bytes) -> Stream:
+    stream = partition.ks.find(key)
+    assert isinstance(stream, Stream)
+    return stream
+
+
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 def test_what_is_logged_and_announced(row: Row) -> None:
     before, line, logged, events = row
@@ -305,6 +331,20 @@ def test_a_large_stream_is_freed_in_slices() -> None:
     for _ in range(40):
         partition.store.free_some(100)
     assert not garbage
+
+
+def test_what_a_group_has_read_may_exceed_what_was_added_in_the_log() -> None:
+    lines = ("XADD s 14 f v", "XADD s 16 f v", "XGROUP CREATE s g 15 ENTRIESREAD 9")
+    partition = after(*lines)
+    partition.run(split_line("XREADGROUP GROUP g c STREAMS s >"))
+    said = [argv for _, argv in partition.logged if argv[0] == b"XGROUP"]
+    assert said == [(b"XGROUP", b"SETID", b"s", b"g", b"16-0", b"ENTRIESREAD", b"3")]
+    replayed = after(*lines)
+    replayed.store.now_ms = 0
+    for argv in (*said, *_stream(partition, b"s").commands(b"copy")):
+        replayed.run(argv)
+    for key in (b"s", b"copy"):
+        assert _stream(replayed, key).groups[b"g"].entries_read == 3
 
 
 def test_consumers_that_only_the_log_knows_are_idle_from_the_first_look_on() -> None:

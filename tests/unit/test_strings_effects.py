@@ -281,6 +281,7 @@ def test_what_becomes_of_the_expire_time(line: str) -> None:
 class Other:
     """A value of a type that is no string."""
 
+    type_name = b"other"
     expire_ms = 0
 
     def __len__(self) -> int:

@@ -21,8 +21,10 @@ def test_as_a_dict(seed: int) -> None:
         name = key(random.randrange(1500))
         if random.random() < (0.9 if growing else 0.2):
             table[name] = model[name] = step
-        else:
+        elif random.random() < 0.9 or not model:
             assert table.pop(name, -1) == model.pop(name, -1)
+        else:
+            del model[table.pop_random(random)]
         probe = key(random.randrange(1500))
         assert table.get(probe) == model.get(probe)
         assert (probe in table) == (probe in model)
@@ -95,15 +97,41 @@ def test_any_cursor_is_answered() -> None:
         table.scan(position, 10)
 
 
-def test_random_picks_are_uniform() -> None:
+@pytest.mark.parametrize("history", ["grown", "shrunk", "grown again", "grown before any pick"])
+def test_random_picks_are_uniform(history: str) -> None:
     count, picks = 300, 60_000
-    table = Table((key(n), n) for n in range(count))
     random = Random(7)
+    table = Table((key(n), n) for n in range(count if "grown" in history else 9 * count))
+    if history == "grown again":  # after the bound was found for fewer
+        table = Table((key(n), n) for n in range(count - count // 8))
+        table.random_item(random)
+        for n in range(len(table), count):
+            table[key(n)] = n
+    for n in range(count, len(table)):
+        table.pop(key(n))
+    if history != "grown before any pick":
+        table.random_item(random)
+    table.check()
     counts = Counter(table.random_item(random)[1] for _ in range(picks))
     # chi-squared with 299 degrees of freedom: mean 299, standard deviation 24.5
     expected = picks / count
     chi = sum((counts[n] - expected) ** 2 / expected for n in range(count))
     assert 299 - 6 * 24.5 < chi < 299 + 6 * 24.5
+
+
+def test_popping_at_random_is_uniform() -> None:
+    count, rounds = 300, 4000
+    whole = Table((key(n), n) for n in range(count))
+    random = Random(8)
+    counts: Counter[bytes] = Counter()
+    for _ in range(rounds):
+        table = whole.copy()
+        counts.update(table.pop_random(random) for _ in range(20))
+        assert len(table) == count - 20
+    table.check()
+    expected = rounds * 20 / count
+    chi = sum((counts[key(n)] - expected) ** 2 / expected for n in range(count))
+    assert chi < 299 + 6 * 24.5  # without putting back it varies a little less
 
 
 def test_freeing_goes_in_slices() -> None:

@@ -289,6 +289,8 @@ def _keys(argv: Sequence[bytes]) -> list[tuple[bytes, tuple[str, ...]]]:
             raise errors.invalid_arguments_specified()
         flags = _flags_of(spec, key, argv)
         found += [(argv[at], flags) for at in positions]
+    if not found and CommandFlag.NO_MANDATORY_KEYS not in spec.flags:  # MIGRATE k ... KEYS k
+        raise errors.invalid_arguments_specified()
     return found
 
 

@@ -31,6 +31,8 @@ from shoal.proto.replies import (
 from shoal.proto.spec import CommandFlag, KeySpec, key_at
 from shoal.worker.commands import parse
 from shoal.worker.commands.streams import (
+    COUNT_WORD,
+    STREAMS_WORD,
     ReadRequest,
     add_entries,
     deletions,
@@ -38,13 +40,14 @@ from shoal.worker.commands.streams import (
     ids_with_references,
     interval_end,
     interval_start,
+    is_sign,
     loose_id,
     strict_id,
 )
 from shoal.worker.keyspace import Keyspace
 from shoal.worker.registry import Wait, command
 from shoal.worker.values.consumer_group import UNKNOWN, Consumer, Group, Nack
-from shoal.worker.values.stream import CLAIMED_AT_ONCE, Deletion, Stream, claim
+from shoal.worker.values.stream import CLAIMED_AT_ONCE, Deletion, Run, Stream, claim
 from shoal.worker.values.stream_id import MAX_ID, format_id, parse_id
 
 WRITE, READONLY, FAST = CommandFlag.WRITE, CommandFlag.READONLY, CommandFlag.FAST
@@ -102,7 +105,7 @@ def _group_options(name: bytes, options: Sequence[bytes]) -> tuple[bool, int]:
     create, read = False, UNKNOWN
     at = 0
     while at < len(options):
-        word = options[at].upper()
+        word = parse.word(options[at])
         if word == b"MKSTREAM" and name == b"CREATE":
             create = True
             at += 1
@@ -152,7 +155,7 @@ def xgroup_create(ks: Keyspace, key: bytes, name: bytes, text: bytes, *options: 
     if len(options) > 3:
         raise errors.subcommand_syntax(b"xgroup", b"CREATE")
     known = 0 if stream is None else stream.last_id
-    last_id = known if text == b"$" else strict_id(text)
+    last_id = known if is_sign(text, b"$") else strict_id(text)
     if stream is None:
         stream = Stream()
         ks.set(key, stream)
@@ -195,7 +198,7 @@ def xgroup_setid(ks: Keyspace, key: bytes, name: bytes, text: bytes, *options: b
     stream, group = _stream_and_group(ks, key, name)
     if len(options) > 2:
         raise errors.subcommand_syntax(b"xgroup", b"SETID")
-    group.last_id = stream.last_id if text == b"$" else loose_id(text)
+    group.last_id = stream.last_id if is_sign(text, b"$") else loose_id(text)
     group.entries_read = _bounded(ks, stream, read)
     ks.changed_inside(key)
     ks.notify(b"t", b"xgroup-setid", key)
@@ -302,14 +305,16 @@ def xgroup_help(ks: Keyspace) -> Reply:
 # -- XREADGROUP ------------------------------------------------------------------------------------
 
 _NEW: Final = MAX_ID  # `>`
+GROUP_WORD: Final = (b"GROUP", b"group")
 
 
 def _read_from(text: bytes) -> int:
     """Return the ID after which XREADGROUP reads, or _NEW. Raises: ReplyError."""
-    if text == b">":
+    if is_sign(text, b">"):
         return _NEW
-    if text in (b"$", b"+"):
-        raise errors.id_meaningless_in_group(text.decode())
+    for sign in ("$", "+"):
+        if is_sign(text, sign.encode()):
+            raise errors.id_meaningless_in_group(sign)
     return strict_id(text)
 
 
@@ -339,6 +344,51 @@ def _read_from(text: bytes) -> int:
 )
 def xreadgroup(ks: Keyspace, *args: bytes) -> Reply:
     """Returns new or historical messages from a stream for a consumer in a group. Blocks until a message is available otherwise."""  # noqa: E501
+    size = len(args)
+    if (
+        (size == 8 or size == 6)
+        and args[-1] == b">"
+        and args[0] in GROUP_WORD
+        and args[-3] in STREAMS_WORD
+        and (size == 6 or args[3] in COUNT_WORD)
+    ):
+        key, limit = args[-2], parse.integer(args[4]) if size == 8 else -1
+        stream = ks.find(key)
+        if stream.__class__ is Stream:
+            entries = read_new(ks, key, stream, args[1], args[2], limit)
+            if entries is not None:
+                return pair_map([(bulk(key), entries)]) if entries else NULL_ARRAY
+    return _read_group(ks, args)
+
+
+def read_new(
+    ks: Keyspace, key: bytes, stream: Stream, name: bytes, consumer_name: bytes, limit: int
+) -> bytes | None:
+    """Run XREADGROUP for new entries of one stream.
+
+    Args:
+        limit: how many entries at most; not above 0 for all.
+    Returns: the entries, encoded; nothing if there is none; None, and nothing has changed, if there
+        is no such group or consumer.
+    """
+    group = stream.groups.get(name)
+    if group is None:
+        return None
+    consumer = group.consumers.get(consumer_name)
+    if consumer is None:
+        return None
+    store = ks.store
+    store.hits += 2  # Redis looks every key up twice
+    consumer.seen_ms = store.now_ms
+    runs = stream.new_runs(group, limit if limit > 0 else -1)
+    if not runs:
+        return b""
+    deliver(ks, key, name, stream, group, consumer, runs, True)
+    return entries_reply(runs)
+
+
+def _read_group(ks: Keyspace, args: Sequence[bytes]) -> Reply:
+    """Run XREADGROUP in any of its forms."""
     request = ReadRequest(args, "xreadgroup", ks.now_ms)
     assert request.group is not None
     name, consumer_name = request.group
@@ -353,21 +403,17 @@ def xreadgroup(ks: Keyspace, *args: bytes) -> Reply:
     replies: list[tuple[bytes, Reply]] = []
     for key, stream, group, after in found:
         consumer, made = _seen(ks, key, group, consumer_name)
-        news = after == _NEW and stream.last_entry_id() > group.last_id
-        if made and (request.no_ack or not news):  # else XCLAIM makes it
-            _log_consumer(ks, key, name, consumer_name)
-        if after != _NEW:
+        if after == _NEW:
+            runs = stream.new_runs(group, request.limit)
+            if made and (request.no_ack or not runs):  # else XCLAIM makes it
+                _log_consumer(ks, key, name, consumer_name)
+            if runs:
+                deliver(ks, key, name, stream, group, consumer, runs, not request.no_ack)
+                replies.append((bulk(key), entries_reply(runs)))
+        else:
+            if made:
+                _log_consumer(ks, key, name, consumer_name)
             replies.append((bulk(key), _history(ks, stream, consumer, after, request.limit)))
-        elif news:
-            ids, reply = _new_entries(stream, group, request.limit)
-            ks.changed_inside(key)
-            if not request.no_ack:
-                group.deliver(consumer, ids, ks.now_ms)
-                nack = Nack(consumer, ks.now_ms, 1)
-                for at in range(0, len(ids), CLAIMED_AT_ONCE):
-                    _log_claim(ks, key, name, group, nack, ids[at : at + CLAIMED_AT_ONCE])
-            _log_group(ks, key, name, group)
-            replies.append((bulk(key), reply))
     if replies:
         return pair_map(replies)
     if request.timeout_ms is None:
@@ -375,12 +421,36 @@ def xreadgroup(ks: Keyspace, *args: bytes) -> Reply:
     return Wait(tuple(request.keys), request.timeout_ms, Stream, NULL_ARRAY, on_nokey=True)
 
 
-def _new_entries(stream: Stream, group: Group, limit: int) -> tuple[list[int], Reply]:
-    """Advance the group over entries that are new to it; return their IDs and the reply."""
-    runs = list(stream.runs(group.last_id + 1, limit=limit))
+def deliver(
+    ks: Keyspace,
+    key: bytes,
+    name: bytes,
+    stream: Stream,
+    group: Group,
+    consumer: Consumer,
+    runs: Sequence[Run],
+    pend: bool,
+) -> None:
+    """Give entries that are new to the group `name` to a consumer.
+
+    Args:
+        runs: the entries, at least one, as `Stream.new_runs` returned them.
+        pend: whether they are pending then.
+    """
     ids = runs[0][1] if len(runs) == 1 else [entry_id for run in runs for entry_id in run[1]]
     stream.advance(group, ids)
-    return ids, entries_reply(runs)
+    store = ks.store
+    store.dirty += 1
+    now_ms = store.now_ms
+    if pend:
+        group.deliver(consumer, ids, now_ms)
+    if store.log is None:
+        return
+    if pend:
+        nack = Nack(consumer, now_ms, 1)
+        for at in range(0, len(ids), CLAIMED_AT_ONCE):
+            _log_claim(ks, key, name, group, nack, ids[at : at + CLAIMED_AT_ONCE])
+    _log_group(ks, key, name, group)
 
 
 def _history(ks: Keyspace, stream: Stream, consumer: Consumer, after: int, limit: int) -> Reply:
@@ -420,7 +490,11 @@ def xack(ks: Keyspace, key: bytes, name: bytes, *ids: bytes) -> Reply:
     if group is None:
         return ZERO
     acknowledge = group.acknowledge
-    acknowledged = sum([acknowledge(entry_id) for entry_id in [strict_id(text) for text in ids]])
+    if len(ids) == 1:
+        acknowledged = int(acknowledge(strict_id(ids[0])))
+    else:
+        entries = [strict_id(text) for text in ids]
+        acknowledged = sum([acknowledge(entry_id) for entry_id in entries])
     if acknowledged:
         ks.changed_inside(key)
     return integer(acknowledged)
@@ -494,7 +568,7 @@ def xpending(ks: Keyspace, key: bytes, name: bytes, *args: bytes) -> Reply:
     if len(args) < 3 or len(args) > 6:
         raise errors.syntax_error()
     min_idle = 0
-    if args[0].upper() == b"IDLE":
+    if parse.word(args[0]) == b"IDLE":
         min_idle = parse.integer(args[1])
         if len(args) < 5:
             raise errors.syntax_error()
@@ -556,7 +630,7 @@ class _Claim:
         rest = iter(options)
         left = len(options)
         for option in rest:
-            word = option.upper()
+            word = parse.word(option)
             left -= 1
             if word == b"FORCE":
                 self.force = True
@@ -769,7 +843,7 @@ def _autoclaim_options(options: Sequence[bytes]) -> tuple[int, bool]:
     rest = iter(options)
     left = len(options)
     for option in rest:
-        word = option.upper()
+        word = parse.word(option)
         left -= 1
         if word == b"COUNT" and left:
             left -= 1

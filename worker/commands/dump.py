@@ -60,7 +60,7 @@ def _restore_options(options: Sequence[bytes]) -> tuple[bool, bool]:
     words = set()
     rest = iter(options)
     for option in rest:
-        word = option.upper()
+        word = parse.word(option)
         if word == b"IDLETIME" and b"FREQ" not in words and (arg := next(rest, None)) is not None:
             if parse.integer(arg) < 0:
                 raise errors.negative_idletime()

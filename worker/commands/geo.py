@@ -7,9 +7,7 @@ area by area, and by score inside of each.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Final
 
@@ -19,11 +17,13 @@ from shoal.proto.replies import (
     EMPTY_ARRAY,
     NULL,
     NULL_ARRAY,
+    ONE,
+    ZERO,
     Array,
     Reply,
     array,
     bulk,
-    bulk_array,
+    bulk_list,
     double,
     integer,
 )
@@ -34,6 +34,7 @@ from shoal.worker.keyspace import Keyspace
 from shoal.worker.registry import COMMANDS, command
 from shoal.worker.values import geohash
 from shoal.worker.values.geohash import Point, Shape
+from shoal.worker.values.limits import LIMITS
 from shoal.worker.values.sorted_set import SortedSet
 
 WRITE, READONLY, DENYOOM = CommandFlag.WRITE, CommandFlag.READONLY, CommandFlag.DENYOOM
@@ -45,24 +46,36 @@ _UNITS_M: Final = {b"m": 1.0, b"km": 1000.0, b"ft": 0.3048, b"mi": 1609.34}
 # -- arguments and replies -------------------------------------------------------------------------
 
 
-# What nearly every longitude and latitude is; quicker than the whole grammar of numbers.
-_is_plain: Final = re.compile(rb"-?[0-9]{1,3}(?:\.[0-9]{1,20})?").fullmatch
+# Of these nearly every longitude and latitude is made. What float() takes then is what Redis takes.
+_PLAIN: Final = b"0123456789.-e"
 
 
 def _unit(arg: bytes) -> float:
     """Return a unit of length in metres. Raises: ReplyError."""
-    unit = _UNITS_M.get(arg) or _UNITS_M.get(arg.lower())
+    unit = _UNITS_M.get(arg) or _UNITS_M.get(parse.word(arg).lower())
     if unit is None:
         raise errors.unsupported_unit()
     return unit
 
 
+def _plain_position(longitude: bytes, latitude: bytes) -> tuple[float, float] | None:
+    """Return a position as `_position`, but None if a closer look is needed."""
+    if (longitude + latitude).translate(None, _PLAIN):
+        return None
+    try:
+        lon, lat = float(longitude), float(latitude)
+    except ValueError:
+        return None
+    # What is so small that it becomes zero by rounding is an error.
+    return (lon, lat) if lon and lat and geohash.in_range(lon, lat) else None
+
+
 def _position(longitude: bytes, latitude: bytes) -> tuple[float, float]:
     """Return a position. Raises: ReplyError, also if no geohash can denote it."""
-    if _is_plain(longitude) and _is_plain(latitude):
-        lon, lat = float(longitude), float(latitude)
-    else:
-        lon, lat = parse.double(longitude), parse.double(latitude)
+    position = _plain_position(longitude, latitude)
+    if position is not None:
+        return position
+    lon, lat = parse.double(longitude), parse.double(latitude)
     if not geohash.in_range(lon, lat):
         raise errors.invalid_position(lon, lat)
     return lon, lat
@@ -131,14 +144,18 @@ _CONDITIONS: Final = frozenset({b"NX", b"XX", b"CH"})
 )
 def geoadd(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
     """Adds one or more members to a geospatial index. The key is created if it doesn't exist."""
+    if len(args) == 3 and LIMITS.zset_max_listpack_entries:
+        position = _plain_position(args[0], args[1])
+        if position is not None:
+            return _add_one(ks, key, args[2], geohash.encode(*position))
     options: Sequence[bytes] = ()
     words: set[bytes] = set()
-    if args[0].upper() in _CONDITIONS:
+    if parse.word(args[0]) in _CONDITIONS:
         size = 1
-        while size < len(args) and args[size].upper() in _CONDITIONS:
+        while size < len(args) and parse.word(args[size]) in _CONDITIONS:
             size += 1
         options, args = args[:size], args[size:]
-        words = {option.upper() for option in options}
+        words = set(map(parse.word, options))
     if len(args) % 3 or not args or {b"NX", b"XX"} <= words:
         raise errors.syntax_error()
     scores = [
@@ -153,6 +170,22 @@ def geoadd(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
             effect += (b"%d" % score, member)
         ks.propagate(*effect)
     return reply
+
+
+def _add_one(ks: Keyspace, key: bytes, member: bytes, bits: int) -> Reply:
+    zset = ks.lookup_write(key, SortedSet)
+    score = float(bits)
+    if zset is None:
+        old = None
+        ks.set(key, SortedSet(((member, score),)))
+    else:
+        old = zset.put(member, score)
+        if old == score:
+            return ZERO
+        ks.changed(key)
+    ks.notify(b"z", b"zadd", key)
+    ks.propagate(b"zadd", key, b"%d" % bits, member)
+    return ONE if old is None else ZERO
 
 
 @command(
@@ -231,7 +264,6 @@ _SHAPE_COST: Final = (
 )
 
 
-@dataclass(slots=True)
 class _Search:
     """A search, as its arguments say.
 
@@ -247,19 +279,30 @@ class _Search:
         store_distance: whether the scores stored are distances.
     """
 
-    shape: Shape = field(default_factory=Shape)
-    centre: bytes = b""
-    extent: bytes = b""
-    details: set[bytes] = field(default_factory=set)
-    count: int = 0
-    any: bool = False
-    order: bytes = b""
-    target: bytes | None = None
-    store_distance: bool = False
+    # Of the class, as few are ever set.
+    centre = b""
+    extent = b""
+    details: frozenset[bytes] = frozenset()
+    count = 0
+    any = False
+    order = b""
+    store_distance = False
+
+    def __init__(self, target: bytes | None = None) -> None:
+        """Search nothing yet."""
+        self.shape = Shape()
+        self.target = target
+
+    def is_plain(self) -> bool:
+        """Tell whether it is for the members in a circle, and nothing more."""
+        return (
+            self.shape.radius is not None
+            and self.target is None
+            and not (self.count or self.order or self.details)
+        )
 
 
-_OF_A_POSITION: Final = frozenset({b"WITHDIST", b"WITHCOORD"})
-_DETAILS: Final = _OF_A_POSITION | {b"WITHHASH"}
+_DETAILS: Final = frozenset({b"WITHDIST", b"WITHHASH", b"WITHCOORD"})
 
 
 def _take_common(search: _Search, word: bytes, left: list[bytes]) -> None:
@@ -267,7 +310,7 @@ def _take_common(search: _Search, word: bytes, left: list[bytes]) -> None:
     ReplyError, also if it is another.
     """
     if word in _DETAILS:
-        search.details.add(word)
+        search.details |= {word}
     elif word == b"ANY":
         search.any = True
     elif word in (b"ASC", b"DESC"):
@@ -292,7 +335,12 @@ def _run(ks: Keyspace, search: _Search, zset: SortedSet | None, event: bytes) ->
     """
     if search.any and not search.count:
         raise errors.any_without_count()
-    points = [] if zset is None else _find(zset, search)
+    if zset is None:
+        points = []
+    elif search.is_plain():
+        return bulk_list(geohash.members_in_circle(search.shape, zset.between))
+    else:
+        points = _find(zset, search)
     if search.target is None:
         return _answer(search, points)
     return _store(ks, search.target, points, search, event)
@@ -303,22 +351,11 @@ def _find(zset: SortedSet, search: _Search) -> list[Point]:
     limit = search.count if search.any else 0
     # Without an order the nearest would be anywhere.
     order = b"ASC" if search.count and not search.any and not search.order else search.order
-    details = bool(order or search.store_distance or search.details & _OF_A_POSITION)
-    ranges, select = geohash.plan(search.shape, details)
-    found: list[Point] = []
-    for first, end in ranges:
-        for elements in zset.between(first, end):
-            found += select(elements, limit - len(found))
-            if limit and len(found) >= limit:
-                return _in_order(found, order)
-    found = _in_order(found, order)
-    return found[: search.count] if search.count else found
-
-
-def _in_order(points: list[Point], order: bytes) -> list[Point]:
+    ranges, select = geohash.plan(search.shape)
+    found = select(zset.between(ranges), limit)
     if order:
-        points.sort(key=_distance_of, reverse=order == b"DESC")
-    return points
+        found.sort(key=_distance_of, reverse=order == b"DESC")
+    return found[: search.count] if search.count else found
 
 
 _distance_of: Final = itemgetter(0)
@@ -329,7 +366,7 @@ def _answer(search: _Search, points: list[Point]) -> Reply:
         return EMPTY_ARRAY
     details = search.details
     if not details:
-        return bulk_array([point[1] for point in points])
+        return bulk_list([point[1] for point in points])
     unit_m = search.shape.unit_m
     items: list[Reply] = []
     for far, member, score, longitude, latitude in points:
@@ -378,7 +415,7 @@ def _georadius(
         _set_radius(shape, argv[2], argv[3])
     left = list(reversed(argv[size:]))
     while left:
-        word = left.pop().upper()
+        word = parse.word(left.pop())
         if storing and word in (b"STORE", b"STOREDIST") and left:
             search.target = left.pop()
             search.store_distance = word == b"STOREDIST"
@@ -527,11 +564,11 @@ def _geosearch(
 ) -> Reply:
     """Run GEOSEARCH, or GEOSEARCHSTORE with a target."""
     zset = ks.lookup_read(key, SortedSet)
-    search = _Search(target=target)
+    search = _Search(target)
     shape = search.shape
     left = list(reversed(args))
     while left:
-        word = left.pop().upper()
+        word = parse.word(left.pop())
         if word == b"FROMMEMBER" and left and search.centre != b"FROMLONLAT":
             member = left.pop()
             if zset is not None:
@@ -572,6 +609,15 @@ def _geosearch(
 )
 def geosearch(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
     """Queries a geospatial index for members inside an area of a box or a circle."""
+    if len(args) == 6 and args[0] == b"FROMLONLAT" and args[3] == b"BYRADIUS":
+        position, radius = _plain_position(args[1], args[2]), parse_double(args[4])
+        unit_m = _UNITS_M.get(args[5])
+        if position is not None and unit_m is not None and radius is not None and radius >= 0:
+            zset = ks.lookup_read(key, SortedSet)
+            if zset is None:
+                return EMPTY_ARRAY
+            shape = Shape(*position, unit_m, radius)
+            return bulk_list(geohash.members_in_circle(shape, zset.between))
     return _geosearch(ks, "GEOSEARCH", key, args, None)
 
 

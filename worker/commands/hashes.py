@@ -131,7 +131,7 @@ def _fields(
         not_positive: the error of a number that is no integer, or below 1.
     Raises: ReplyError.
     """
-    if args[0].upper() != b"FIELDS":
+    if parse.word(args[0]) != b"FIELDS":
         raise errors.fields_missing()
     number = parse_int(args[1])
     if number is None or number < 1:
@@ -592,7 +592,7 @@ def hrandfield(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
     count = parse.integer(args[0])
     if count < -INT64_MAX:
         raise errors.out_of_bounds(-INT64_MAX, INT64_MAX)
-    with_values = len(args) == 2 and args[1].upper() == b"WITHVALUES"
+    with_values = len(args) == 2 and parse.word(args[1]) == b"WITHVALUES"
     if len(args) > 1 and not with_values:
         raise errors.syntax_error()
     if with_values and abs(count) > INT64_MAX // 2:
@@ -676,7 +676,7 @@ def _expire(
     """
     value: Hash | None = ks.lookup_write(key, Hash)
     at_ms = _expire_ms(args[0], unit_ms, base_ms, name)
-    condition = args[1].upper()
+    condition = parse.word(args[1])
     if condition in (_NX, _XX, _GT, _LT):
         fields = _fields(args[2:], errors.numfields_not_positive)
     else:
@@ -915,7 +915,7 @@ def hpersist(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
 def hgetex(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
     """Get the value of one or more fields of a given hash key, and optionally set their expiration."""  # noqa: E501
     value: Hash | None = ks.lookup_write(key, Hash)
-    option = args[0].upper()
+    option = parse.word(args[0])
     at_ms = 0
     if option in _TIMES:
         at_ms = _option_ms(ks, option, args[1], b"hgetex")
@@ -988,7 +988,7 @@ def _set_options(ks: Keyspace, args: Sequence[bytes]) -> _SetOptions:
     at_ms: int | None = None
     at = 0
     while at < len(args):
-        word = args[at].upper()
+        word = parse.word(args[at])
         left = len(args) - at - 1
         if word == b"FIELDS":
             if left < 3:

@@ -1,4 +1,9 @@
-"""The commands of HyperLogLog, which is a string: see worker/values/hyperloglog.py."""
+"""The commands of HyperLogLog, which is a string: see worker/values/hyperloglog.py.
+
+When a string becomes dense depends on hll-sparse-max-bytes, and commands for strings see and change
+its bytes; so that is logged, and while the log is read, at the time 0, no string becomes dense for
+its size.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +36,20 @@ HYPERLOGLOG: Final = ("hyperloglog",)
 NO_REGISTERS: Final = bytes(16384)
 
 
+# Of a sparse string: none that it could reach.
+_NO_LIMIT: Final = INT64_MAX
+
+
+def _limit(ks: Keyspace) -> int | None:
+    return None if ks.now_ms else _NO_LIMIT
+
+
+def _log_dense(ks: Keyspace, key: bytes, *argv: bytes) -> None:
+    """Log the command by which a string has become dense, and that it has."""
+    ks.propagate(*argv)
+    ks.propagate(b"PFDEBUG", b"TODENSE", key)
+
+
 def _create(ks: Keyspace, key: bytes) -> HyperLogLog:
     value = HyperLogLog()
     ks.set(key, String(value))
@@ -53,9 +72,13 @@ def pfadd(ks: Keyspace, key: bytes, *elements: bytes) -> Reply:
     changed = value is None
     if value is None:
         value = _create(ks, key)
+    elif len(elements) == 1 and value.has(elements[0]):  # as usual
+        return ZERO
+    limit = _limit(ks)
+    sparse = not value.dense
     try:
         for element in elements:
-            if value.add(element):
+            if value.add(element, limit):
                 changed = True
     except ReplyError:  # damaged: what came before was added nevertheless, as in Redis
         if changed:
@@ -67,6 +90,8 @@ def pfadd(ks: Keyspace, key: bytes, *elements: bytes) -> Reply:
     value.forget()
     ks.changed(key)
     ks.notify(b"$", b"pfadd", key)
+    if sparse and value.dense:
+        _log_dense(ks, key, b"PFADD", key, *elements)
     return ONE
 
 
@@ -144,10 +169,13 @@ def pfmerge(ks: Keyspace, destination: bytes, *sources: bytes) -> Reply:
     value: HyperLogLog | None = ks.lookup_buffer(destination, HyperLogLog)
     if value is None:
         value = _create(ks, destination)
-    value.raise_to(registers, dense=dense)
+    sparse = not value.dense
+    value.raise_to(registers, dense=dense, limit=_limit(ks))
     value.forget()
     ks.changed(destination)
     ks.notify(b"$", b"pfadd", destination)
+    if sparse and value.dense:
+        _log_dense(ks, destination, b"PFMERGE", destination, *sources)
     return OK
 
 

@@ -187,7 +187,7 @@ _EXPIRE_HISTORY: Final = (("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")
 def _conditions(options: Sequence[bytes]) -> set[bytes]:
     given = set()
     for option in options:
-        word = option.upper()
+        word = parse.word(option)
         if word not in _CONDITIONS:
             raise errors.unsupported_option(option)
         given.add(word)
@@ -518,7 +518,7 @@ def copy(ks: Keyspace, source: bytes, target: bytes, *options: bytes) -> Reply:
     replace = False
     rest = iter(options)
     for option in rest:
-        word = option.upper()
+        word = parse.word(option)
         if word == b"REPLACE":
             replace = True
         elif word == b"DB" and (index := next(rest, None)) is not None:
@@ -694,7 +694,9 @@ def _piece(table: Table, start: int, count: int) -> tuple[int, list[tuple[bytes,
 
 def _scan_pattern_slot(args: Sequence[bytes]) -> int | None:
     """Return the slot that SCAN's MATCH leaves, if it leaves one; args from the first option on."""
-    patterns = [args[at + 1] for at in range(0, len(args) - 1, 2) if args[at].upper() == b"MATCH"]
+    patterns = [
+        args[at + 1] for at in range(0, len(args) - 1, 2) if parse.word(args[at]) == b"MATCH"
+    ]
     return _pattern_slot(patterns[-1]) if patterns else None
 
 
@@ -766,7 +768,7 @@ def _check_flush(options: Sequence[bytes]) -> None:
     """Check ASYNC or SYNC. Both are the same here: the keys are gone at once, their memory is freed
     in slices.
     """
-    if len(options) > 1 or (options and options[0].upper() not in (b"ASYNC", b"SYNC")):
+    if len(options) > 1 or (options and parse.word(options[0]) not in (b"ASYNC", b"SYNC")):
         raise errors.syntax_error()
 
 

@@ -20,6 +20,7 @@ from shoal.proto.replies import (
     Reply,
     array,
     bulk,
+    bulk_list,
     bulks,
     integer,
 )
@@ -45,7 +46,7 @@ def _symmetric(arg: bytes) -> int:
 
 
 def _is_left(where: bytes) -> bool:
-    word = where.upper()
+    word = parse.word(where)
     if word not in (b"LEFT", b"RIGHT"):
         raise errors.syntax_error()
     return word == b"LEFT"
@@ -220,7 +221,7 @@ def _mpop_arguments(args: Sequence[bytes]) -> tuple[Sequence[bytes], bool, int]:
     left = _is_left(rest[0])
     if len(rest) == 1:
         return keys, left, 1
-    if rest[1].upper() != b"COUNT" or len(rest) == 2:
+    if parse.word(rest[1]) != b"COUNT" or len(rest) == 2:
         raise errors.syntax_error()
     count = parse_int(rest[2])
     if count is None or count < 1:
@@ -410,7 +411,10 @@ def lrange(ks: Keyspace, key: bytes, start: bytes, stop: bytes) -> Reply:
     first, end = parse.index_range(first, last, len(value))
     if first >= end:
         return EMPTY_ARRAY
-    return b"".join([b"*%d\r\n" % (end - first), *map(bulks, value.range(first, end))])
+    parts = value.range(first, end)
+    if parts.__class__ is tuple:
+        return bulk_list(parts[0])
+    return b"".join([b"*%d\r\n" % (end - first), *map(bulks, parts)])
 
 
 def _lpos_options(args: Sequence[bytes]) -> tuple[int, int | None, int]:
@@ -418,7 +422,7 @@ def _lpos_options(args: Sequence[bytes]) -> tuple[int, int | None, int]:
     rank, count, limit = 1, None, 0
     rest = iter(args)
     for option in rest:
-        word = option.upper()
+        word = parse.word(option)
         number = next(rest, None)
         if number is None or word not in (b"RANK", b"COUNT", b"MAXLEN"):
             raise errors.syntax_error()
@@ -519,7 +523,7 @@ def lset(ks: Keyspace, key: bytes, index: bytes, element: bytes) -> Reply:
 )
 def linsert(ks: Keyspace, key: bytes, where: bytes, pivot: bytes, element: bytes) -> Reply:
     """Inserts an element before or after another element in a list."""
-    word = where.upper()
+    word = parse.word(where)
     if word not in (b"BEFORE", b"AFTER"):
         raise errors.syntax_error()
     value = ks.lookup_write(key, List)

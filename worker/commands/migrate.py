@@ -32,7 +32,7 @@ def _parse(key: bytes, args: Sequence[bytes]) -> _Options:
     options = _Options(keys=(key,))
     at = 0
     while at < len(args):
-        word, left = args[at].upper(), len(args) - at - 1
+        word, left = parse.word(args[at]), len(args) - at - 1
         if word == b"COPY":
             options.copy = True
         elif word == b"REPLACE":
@@ -54,20 +54,27 @@ def _parse(key: bytes, args: Sequence[bytes]) -> _Options:
     return options
 
 
+_SKIPPED: Final = {b"AUTH": 1, b"AUTH2": 2}
+
+
 def _keys_option(argv: Sequence[bytes]) -> int:
-    """Return the index of the word KEYS in argv, its length if there is none."""
-    for at in range(_FIRST_OPTION, len(argv)):
-        if argv[at].upper() == b"KEYS":
+    """Return the index of the word KEYS in argv, 0 if there is none with a key behind it."""
+    at = _FIRST_OPTION
+    while at < len(argv) - 1:
+        word = parse.word(argv[at])
+        if word == b"KEYS":
             return at
-    return len(argv)
+        at += 1 + _SKIPPED.get(word, 0)
+    return 0
 
 
 def _single(argv: Sequence[bytes]) -> Sequence[int]:
-    return (3,) if argv[3] or _keys_option(argv) == len(argv) else ()
+    return () if _keys_option(argv) else (3,)
 
 
 def _several(argv: Sequence[bytes]) -> Sequence[int]:
-    return () if argv[3] else range(_keys_option(argv) + 1, len(argv))
+    option = _keys_option(argv)
+    return () if argv[3] or not option else range(option + 1, len(argv))
 
 
 @command(

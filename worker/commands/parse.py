@@ -17,14 +17,9 @@ from shoal.proto.numbers import (
     parse_int,
     parse_long_double,
 )
+from shoal.proto.spec import word as word
 
-# -- words and numbers -----------------------------------------------------------------------------
-
-
-def word(arg: bytes) -> bytes:
-    """Return an option's name in upper case. Redis compares C strings: a NUL ends it."""
-    return arg.partition(b"\0")[0].upper()
-
+# -- numbers ---------------------------------------------------------------------------------------
 
 _SMALL: Final = {b"%d" % number: number for number in range(-128, 1024)}
 
@@ -210,8 +205,8 @@ def scan_options(options: Sequence[bytes], command: bytes) -> ScanOptions:
     count, pattern, kind, novalues = 10, b"*", b"", False
     rest = iter(options)
     for option in rest:
-        word = option.upper()
-        if word == b"NOVALUES":
+        name = word(option)
+        if name == b"NOVALUES":
             if command != b"hscan":
                 raise errors.novalues_outside_hscan()
             novalues = True
@@ -219,17 +214,17 @@ def scan_options(options: Sequence[bytes], command: bytes) -> ScanOptions:
         value = next(rest, None)
         if value is None:
             raise errors.syntax_error()
-        if word == b"COUNT":
+        if name == b"COUNT":
             number = parse_int(value)
             if number is None:
                 raise errors.not_an_integer()
             if number < 1:
                 raise errors.syntax_error()
             count = number
-        elif word == b"MATCH":
+        elif name == b"MATCH":
             pattern = value
-        elif word == b"TYPE" and command == b"scan":
-            kind = value.lower()
+        elif name == b"TYPE" and command == b"scan":
+            kind = word(value).lower() or b"\0"  # no type has this name
         else:
             raise errors.syntax_error()
     matches = None if pattern == b"*" else compile_glob(pattern)

@@ -275,8 +275,7 @@ def spop(ks: Keyspace, key: bytes, *count: bytes) -> Reply:
     value: Set | None = ks.lookup_write(key, Set)
     if value is None:
         return NULL
-    member = value.random_member(ks.random)
-    value.remove(member)
+    member = value.pop_random(ks.random)
     ks.propagate(b"SREM", key, member)
     _shrunk(ks, key, value, b"spop")
     return bulk(member)
@@ -426,7 +425,7 @@ def sintercard(ks: Keyspace, numkeys: bytes, *args: bytes) -> Reply:
     options = iter(args[number:])
     for option in options:
         text = next(options, None)
-        if option.upper() != b"LIMIT" or text is None:
+        if parse.word(option) != b"LIMIT" or text is None:
             raise errors.syntax_error()
         limit = parse_int(text)
         if limit is None or limit < 0:

@@ -120,7 +120,7 @@ class _Options:
         self.target: bytes | None = None
         at = 0
         while at < len(args):
-            word = args[at].upper()
+            word = parse.word(args[at])
             left = len(args) - at - 1
             if word in (b"ASC", b"DESC"):
                 self.desc = word == b"DESC"
@@ -240,7 +240,7 @@ def _store_key(argv: Sequence[bytes]) -> Sequence[int]:
     found: tuple[int, ...] = ()
     at = 2
     while at < len(argv):
-        word = argv[at].upper()
+        word = parse.word(argv[at])
         if word == b"STORE" and at + 1 < len(argv):
             found = (at + 1,)
         at += 1 + _SKIPPED.get(word, 0)

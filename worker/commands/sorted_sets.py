@@ -26,6 +26,7 @@ from shoal.proto.replies import (
     bulk_list,
     double,
     integer,
+    member_and_score,
     scored,
 )
 from shoal.proto.spec import CommandFlag, KeySpec, key_at
@@ -93,7 +94,7 @@ def zadd(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
             return _add_one(ks, key, args[1], score)
     options: set[bytes] = set()
     at = 0
-    while at < len(args) and (word := args[at].upper()) in _ADD_OPTIONS:
+    while at < len(args) and (word := parse.word(args[at])) in _ADD_OPTIONS:
         options.add(word)
         at += 1
     pairs = args[at:]
@@ -217,7 +218,9 @@ def zincrby(ks: Keyspace, key: bytes, increment: bytes, member: bytes) -> Reply:
     """Increments the score of a member in a sorted set."""
     step = parse_double(increment)
     if step is None:  # read by ZADD's grammar, where an option is no number
-        raise errors.syntax_error() if increment.upper() in _ADD_OPTIONS else errors.not_a_float()
+        raise (
+            errors.syntax_error() if parse.word(increment) in _ADD_OPTIONS else errors.not_a_float()
+        )
     return _increment(ks, key, member, step, _NO_OPTIONS)
 
 
@@ -241,7 +244,10 @@ def zrem(ks: Keyspace, key: bytes, *members: bytes) -> Reply:
     zset = ks.lookup_write(key, SortedSet)
     if zset is None:
         return ZERO
-    removed = sum([zset.remove(member) for member in members])
+    if len(members) == 1:
+        removed = int(zset.remove(members[0]))
+    else:
+        removed = sum([zset.remove(member) for member in members])
     if removed:
         _removed(ks, key, zset, b"zrem")
     return integer(removed)
@@ -373,7 +379,7 @@ def _rank(
     if options:
         if len(options) > 1:
             raise errors.wrong_arity(name)
-        if options[0].upper() != b"WITHSCORE":
+        if parse.word(options[0]) != b"WITHSCORE":
             raise errors.syntax_error()
     zset = ks.lookup_read(key, SortedSet)
     rank = None if zset is None else zset.rank(member)
@@ -481,7 +487,7 @@ def _range(
     offset, limit = 0, -1
     at = 0
     while at < len(options):
-        word = options[at].upper()
+        word = parse.word(options[at])
         at += 1
         if word == b"WITHSCORES" and withscores:
             scores = True
@@ -588,6 +594,13 @@ def zrevrange(ks: Keyspace, key: bytes, start: bytes, stop: bytes, *options: byt
 )
 def zrangebyscore(ks: Keyspace, key: bytes, low: bytes, high: bytes, *options: bytes) -> Reply:
     """Returns members in a sorted set within a range of scores."""
+    if not options or (len(options) == 3 and options[0].upper() == b"LIMIT"):
+        offset, limit = map(parse.integer, options[1:] or (b"0", b"-1"))
+        ends = parse.score_range(low, high)
+        zset = ks.lookup_read(key, SortedSet)
+        if zset is None or offset < 0:
+            return EMPTY_ARRAY
+        return bulk_list(zset.members_between(ends, offset, limit))
     return _show(ks, key, _range(low, high, options, b"SCORE", False))
 
 
@@ -779,7 +792,7 @@ def _inputs(
     aggregate, withscores, limit = _sum, False, 0
     at = 0
     while at < len(rest):
-        word = rest[at].upper()
+        word = parse.word(rest[at])
         at += 1
         if word not in options:
             raise errors.syntax_error()
@@ -789,7 +802,7 @@ def _inputs(
             weights = [_weight(arg) for arg in rest[at : at + count]]
             at += count
         elif word == b"AGGREGATE" and at < len(rest):
-            chosen = _AGGREGATES.get(rest[at].upper())
+            chosen = _AGGREGATES.get(parse.word(rest[at]))
             if chosen is None:
                 raise errors.syntax_error()
             aggregate = chosen
@@ -1042,8 +1055,11 @@ def _pop_from_one(ks: Keyspace, key: bytes, args: tuple[bytes, ...], where: byte
     zset = ks.lookup_write(key, SortedSet)
     if zset is None or not count:
         return EMPTY_ARRAY
-    members, scores = _pop(ks, key, zset, where, count)
-    return scored(members, scores) if args else array([bulk(members[0]), double(scores[0])])
+    if args:
+        return scored(*_pop(ks, key, zset, where, count))
+    member, score = zset.pop_end(where == b"MAX")
+    _removed(ks, key, zset, b"zpopmax" if where == b"MAX" else b"zpopmin")
+    return member_and_score(member, score)
 
 
 @command(
@@ -1095,18 +1111,18 @@ def _several(number: bytes, args: Sequence[bytes]) -> tuple[Sequence[bytes], byt
     if size is None or size < 1:
         raise errors.numkeys_not_positive()
     keys, rest = parse.keys_by_number(args, size)
-    if not rest or rest[0].upper() not in _POPS:
+    if not rest or parse.word(rest[0]) not in _POPS:
         raise errors.syntax_error()
     if len(rest) == 1:
-        return keys, rest[0].upper(), 1
-    if len(rest) == 2 or rest[1].upper() != b"COUNT":
+        return keys, parse.word(rest[0]), 1
+    if len(rest) == 2 or parse.word(rest[1]) != b"COUNT":
         raise errors.syntax_error()
     count = parse_int(rest[2])
     if count is None or count < 1:
         raise errors.count_should_be_positive()
     if len(rest) > 3:
         raise errors.syntax_error()
-    return keys, rest[0].upper(), count
+    return keys, parse.word(rest[0]), count
 
 
 def _pop_several(ks: Keyspace, found: tuple[bytes, SortedSet], where: bytes, count: int) -> Reply:
@@ -1223,7 +1239,7 @@ def zrandmember(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
         raise errors.out_of_bounds(-INT64_MAX, INT64_MAX)
     withscores = len(args) > 1
     if withscores:
-        if len(args) > 2 or args[1].upper() != b"WITHSCORES":
+        if len(args) > 2 or parse.word(args[1]) != b"WITHSCORES":
             raise errors.syntax_error()
         if abs(count) > INT64_MAX // 2:
             raise errors.out_of_range()

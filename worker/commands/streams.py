@@ -35,7 +35,15 @@ from shoal.worker.registry import Wait, command
 from shoal.worker.values.consumer_group import UNKNOWN, Consumer, Group
 from shoal.worker.values.limits import LIMITS
 from shoal.worker.values.stream import MAX_NODE_BYTES, Deletion, References, Run, Stream
-from shoal.worker.values.stream_id import MAX_ID, SEQ_BITS, SEQ_MASK, format_id, parse_id
+from shoal.worker.values.stream_id import (
+    FEW,
+    MAX_ID,
+    SEQ_BITS,
+    SEQ_MASK,
+    SEQ_TEXTS,
+    format_id,
+    parse_id,
+)
 
 WRITE, READONLY, FAST = CommandFlag.WRITE, CommandFlag.READONLY, CommandFlag.FAST
 DENYOOM, BLOCKING = CommandFlag.DENYOOM, CommandFlag.BLOCKING
@@ -52,11 +60,16 @@ def strict_id(text: bytes, missing_seq: int = 0) -> int:
     return entry_id
 
 
+def is_sign(text: bytes, sign: bytes) -> bool:
+    """Tell whether a sign such as `$` stands for an ID. Redis compares C strings: NUL ends one."""
+    return text == sign or text[:2] == sign + b"\0"
+
+
 def loose_id(text: bytes, missing_seq: int = 0) -> int:
     """Return an ID, which may be `-` or `+`, the smallest and the greatest. Raises: ReplyError."""
-    if text == b"-":
+    if is_sign(text, b"-"):
         return 0
-    if text == b"+":
+    if is_sign(text, b"+"):
         return MAX_ID
     return strict_id(text, missing_seq)
 
@@ -88,27 +101,37 @@ def interval_end(text: bytes) -> int:
 
 # What an entry begins with, by the length of its ID, which is at most two numbers of 20 digits.
 _ENTRY_HEADS: Final = [b"*2\r\n$%d\r\n" % size for size in range(42)]
+# What stands before the fields, by how many pairs they are.
+_FIELD_COUNTS: Final = [b"\r\n*%d\r\n" % (2 * count) for count in range(64)]
 
 
 def add_entries(pieces: list[bytes], run: Run) -> None:
     """Append the encoded entries, each an array of its ID and its fields."""
     names, ids, items = run
     headers, starts = BULK_HEADERS, _ENTRY_HEADS
-    head = b"\r\n*%d\r\n%b" % (2 * len(names), bulk(names[0]))
-    heads = [b"\r\n%b" % bulk(name) for name in names[1:]]
+    count = len(names)
+    head = (_FIELD_COUNTS[count] if count < 64 else b"\r\n*%d\r\n" % (2 * count)) + bulk(names[0])
+    heads = [b"\r\n%b" % bulk(name) for name in names[1:]] if count > 1 else ()
+    ms, ms_text = -1, b""
     for entry_id, item in zip(ids, items, strict=True):
-        text = b"%d-%d" % (entry_id >> SEQ_BITS, entry_id & SEQ_MASK)
+        if entry_id >> SEQ_BITS != ms:
+            ms = entry_id >> SEQ_BITS
+            ms_text = b"%d" % ms
+        seq = entry_id & SEQ_MASK
+        text = ms_text + (SEQ_TEXTS[seq] if seq < FEW else b"-%d" % seq)
         if item.__class__ is list:
             pieces += (starts[len(text)], text, CRLF, bulk_list(item))
             continue
         value = item[0]
         size = len(value)
         header = headers[size] if size < 4096 else b"$%d\r\n" % size
+        if not heads:
+            pieces += (starts[len(text)], text, head, header, value, CRLF)
+            continue
         pieces += (starts[len(text)], text, head, header, value)
-        if heads:
-            for name, value in zip(heads, item[1:], strict=True):
-                size = len(value)
-                pieces += (name, headers[size] if size < 4096 else b"$%d\r\n" % size, value)
+        for name, value in zip(heads, item[1:], strict=True):
+            size = len(value)
+            pieces += (name, headers[size] if size < 4096 else b"$%d\r\n" % size, value)
         pieces.append(CRLF)
 
 
@@ -189,7 +212,7 @@ def _trim_options(args: Sequence[bytes], *, adds: bool) -> tuple[_Trim, int]:
     size = len(args)
     at = 0
     while at < size:
-        word = args[at].upper()
+        word = parse.word(args[at])
         more = size - at - 1
         if adds and word == b"*":
             break
@@ -221,9 +244,14 @@ def _trim_options(args: Sequence[bytes], *, adds: bool) -> tuple[_Trim, int]:
         if not trim.approximate:
             raise errors.limit_of_exact_trim()
     elif trim.approximate:
-        limit = _NODES_TRIMMED * LIMITS.stream_node_max_entries or _DEFAULT_LIMIT
-        trim.limit = min(limit, _MAX_DEFAULT_LIMIT)
+        trim.limit = _default_limit()
     return trim, at
+
+
+def _default_limit() -> int:
+    """Return LIMIT of approximate trimming if it is not given."""
+    limit = _NODES_TRIMMED * LIMITS.stream_node_max_entries or _DEFAULT_LIMIT
+    return min(limit, _MAX_DEFAULT_LIMIT)
 
 
 def _strategy(trim: _Trim, word: bytes, args: Sequence[bytes], at: int) -> int:
@@ -232,8 +260,8 @@ def _strategy(trim: _Trim, word: bytes, args: Sequence[bytes], at: int) -> int:
         raise errors.two_trim_strategies()
     trim.by = word
     at += 1
-    if len(args) - at > 1 and args[at] in (b"~", b"="):
-        trim.approximate = args[at] == b"~"
+    if len(args) - at > 1 and parse.word(args[at]) in (b"~", b"="):
+        trim.approximate = is_sign(args[at], b"~")
         at += 1
     if word == b"MAXLEN":
         trim.max_length = parse.integer(args[at])
@@ -297,8 +325,61 @@ def _with_next_seq(wanted: int, last_id: int) -> int:
         ("8.2.0", "Added the `KEEPREF`, `DELREF` and `ACKED` options."),
     ),
 )
-def xadd(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
+def xadd(ks: Keyspace, key: bytes, text: bytes, *fields: bytes) -> Reply:
     """Appends a new message to a stream. Creates the key if it doesn't exist."""
+    reply: Reply | None = None
+    if text == b"*":
+        reply = _add_next(ks, key, fields)
+    elif len(fields) > 4 and fields[2] == b"*" and fields[0] == b"~" and text in _MAXLEN:
+        most = parse.integer(fields[1])
+        if most >= 0:
+            reply = _add_next(ks, key, fields[3:], most)
+    return _add(ks, key, (text, *fields)) if reply is None else reply
+
+
+_MAXLEN: Final = (b"MAXLEN", b"maxlen")
+
+
+def _add_next(
+    ks: Keyspace, key: bytes, fields: tuple[bytes, ...], most: int | None = None
+) -> Reply | None:
+    """Run XADD with `*` for the ID, and nothing else or `MAXLEN ~`, on a stream that is there.
+
+    Args:
+        fields: names and values.
+        most: what MAXLEN says, at least 0; None without.
+    Returns: the reply; None, and nothing has changed, if it is to be done in full. Raises:
+        ReplyError.
+    """
+    count = len(fields)
+    if count & 1:
+        raise errors.wrong_arity(b"xadd")
+    stream: Stream | None = ks.lookup_write(key, Stream)
+    if stream is None:
+        return None
+    store = ks.store
+    if count == 2:
+        text = stream.append_pair(store.now_ms, *fields)
+    else:
+        text = stream.append_next(store.now_ms, fields, sum(map(len, fields)))
+    if text is None:
+        return None
+    ks.changed(key)
+    ks.notify(b"t", b"xadd", key)
+    if most is None:
+        if store.log is not None:
+            ks.propagate(b"XADD", key, text, *fields)
+    else:
+        if stream.trim(max_length=most, approximate=True, limit=_default_limit()):
+            ks.notify(b"t", b"xtrim", key)
+        if store.log is not None:
+            left = b"%d" % stream.length
+            ks.propagate(b"XADD", key, b"MAXLEN", b"=", left, text, *fields)
+    return BULK_HEADERS[len(text)] + text + CRLF
+
+
+def _add(ks: Keyspace, key: bytes, args: tuple[bytes, ...]) -> Reply:
+    """Run XADD in any of its forms."""
     text = args[0]
     trim: _Trim | None = None
     at = 0
@@ -414,7 +495,7 @@ def ids_with_references(args: Sequence[bytes]) -> tuple[Sequence[bytes], Referen
     ids: Sequence[bytes] = ()
     at = 0
     while at < len(args):
-        word = args[at].upper()
+        word = parse.word(args[at])
         if word in _REFERENCES and references is None:
             references = _REFERENCES[word]
             at += 1
@@ -489,7 +570,7 @@ def _range(
 ) -> Reply:
     limit = -1
     for at in range(0, len(options), 2):
-        if options[at].upper() != b"COUNT" or at + 1 == len(options):
+        if parse.word(options[at]) != b"COUNT" or at + 1 == len(options):
             raise errors.syntax_error()
         limit = max(parse.integer(options[at + 1]), 0)
     stream: Stream | None = ks.lookup_read(key, Stream)
@@ -536,6 +617,10 @@ def xrevrange(ks: Keyspace, key: bytes, end: bytes, start: bytes, *options: byte
 
 # -- XREAD -----------------------------------------------------------------------------------------
 
+# The spellings for which there are short ways.
+COUNT_WORD: Final = (b"COUNT", b"count")
+STREAMS_WORD: Final = (b"STREAMS", b"streams")
+
 
 class ReadRequest:
     """The arguments of XREAD and XREADGROUP.
@@ -560,7 +645,7 @@ class ReadRequest:
         size = len(args)
         at = 0
         while at < size:
-            word = args[at].upper()
+            word = parse.word(args[at])
             more = size - at - 1
             if word == b"STREAMS" and more:
                 break
@@ -598,11 +683,11 @@ class ReadRequest:
 
 def _last_known(stream: Stream | None, text: bytes) -> int:
     """Return the ID after which XREAD wants entries. Raises: ReplyError."""
-    if text == b"$":
+    if is_sign(text, b"$"):
         return 0 if stream is None else stream.last_id
-    if text == b"+":
+    if is_sign(text, b"+"):
         return 0 if stream is None else max(stream.last_entry_id() - 1, 0)
-    if text == b">":
+    if is_sign(text, b">"):
         raise errors.new_entries_without_group()
     return strict_id(text)
 
@@ -629,6 +714,30 @@ def _last_known(stream: Stream | None, text: bytes) -> int:
 )
 def xread(ks: Keyspace, *args: bytes) -> Reply:
     """Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise."""  # noqa: E501
+    size = len(args)
+    if args[-3] in STREAMS_WORD and (size == 3 or (size == 5 and args[0] in COUNT_WORD)):
+        limit = -1 if size == 3 else parse.integer(args[1])
+        reply = _read_after(ks, args[-2], args[-1], limit if limit > 0 else -1)
+        if reply is not None:
+            return reply
+    return _read(ks, args)
+
+
+def _read_after(ks: Keyspace, key: bytes, text: bytes, limit: int) -> Reply | None:
+    """Run XREAD on one stream; return None, and nothing has changed, if it is to be done in full.
+    Raises: ReplyError.
+    """
+    stream = ks.find(key)
+    if stream.__class__ is not Stream or not text[:1].isdigit():
+        return None
+    after = strict_id(text)
+    ks.store.hits += 2  # Redis looks every key up twice
+    runs = list(stream.runs(after + 1, limit=limit)) if after < stream.last_id else ()
+    return pair_map([(bulk(key), entries_reply(runs))]) if runs else NULL_ARRAY
+
+
+def _read(ks: Keyspace, args: Sequence[bytes]) -> Reply:
+    """Run XREAD in any of its forms."""
     request = ReadRequest(args, "xread", ks.now_ms)
     known = [
         _last_known(ks.lookup_read(key, Stream), text)
@@ -645,7 +754,7 @@ def xread(ks: Keyspace, *args: bytes) -> Reply:
         return NULL_ARRAY
     # `$` is what it is now; `+` will be the last entry then.
     ids = [
-        format_id(after) if text == b"$" else text
+        format_id(after) if is_sign(text, b"$") else text
         for text, after in zip(request.ids, known, strict=True)
     ]
     argv = (*args[: request.ids_at], *ids)
@@ -672,7 +781,7 @@ def xsetid(ks: Keyspace, key: bytes, text: bytes, *options: bytes) -> Reply:
     added: int | None = None
     max_deleted = 0
     for at in range(0, len(options), 2):
-        word = options[at].upper()
+        word = parse.word(options[at])
         if at + 1 == len(options) or word not in (b"ENTRIESADDED", b"MAXDELETEDID"):
             raise errors.syntax_error()
         if word == b"ENTRIESADDED":
@@ -758,10 +867,10 @@ def xinfo_stream(ks: Keyspace, key: bytes, *options: bytes) -> Reply:
         raise errors.no_such_key()
     limit = _SHOWN
     if options:
-        if options[0].upper() != b"FULL" or len(options) not in (1, 3):
+        if parse.word(options[0]) != b"FULL" or len(options) not in (1, 3):
             raise errors.subcommand_syntax(b"xinfo", b"STREAM")
         if len(options) == 3:
-            if options[1].upper() != b"COUNT":
+            if parse.word(options[1]) != b"COUNT":
                 raise errors.subcommand_syntax(b"xinfo", b"STREAM")
             limit = parse.integer(options[2])
             if limit < 0:

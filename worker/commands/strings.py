@@ -27,6 +27,7 @@ from shoal.proto.replies import (
     map_reply,
 )
 from shoal.proto.spec import CommandFlag, KeySpec, key_at, keys_from
+from shoal.worker.commands import parse
 from shoal.worker.keyspace import Keyspace
 from shoal.worker.registry import LockScope, Spanning, command, merge_by_key, merge_same
 
@@ -97,7 +98,7 @@ def _parse_options(args: Sequence[bytes], known: frozenset[bytes]) -> _Options:
     rest = iter(args)
     for arg in rest:
         word = arg.upper()
-        if word not in known:
+        if word not in known and (word := parse.word(arg)) not in known:
             raise errors.syntax_error()
         if word == b"GET":
             options.get = True
@@ -150,7 +151,7 @@ def get(ks: Keyspace, key: bytes) -> Reply:
 
 
 def _set_key_flags(argv: Sequence[bytes]) -> tuple[str, ...]:
-    reads = any(arg.upper() == b"GET" for arg in argv[3:])
+    reads = any(parse.word(arg) == b"GET" for arg in argv[3:])
     return ("RW", "access", "update") if reads else ("OW", "update")
 
 
@@ -195,7 +196,7 @@ def set_(ks: Keyspace, key: bytes, value: bytes, *args: bytes) -> Reply:
     if expire_ms and options.expiry != b"PXAT":
         ks.propagate(b"SET", key, value, b"PXAT", b"%d" % expire_ms)
     elif options.get:  # a replica has nobody to hand the old value to
-        ks.propagate(b"SET", key, value, *[arg for arg in args if arg.upper() != b"GET"])
+        ks.propagate(b"SET", key, value, *[arg for arg in args if parse.word(arg) != b"GET"])
     return OK if old is None else old
 
 
@@ -675,7 +676,7 @@ def lcs(ks: Keyspace, key1: bytes, key2: bytes, *args: bytes) -> Reply:
     shortest = 0
     rest = iter(args)
     for arg in rest:
-        word = arg.upper()
+        word = parse.word(arg)
         if word == b"LEN":
             want_length = True
         elif word == b"IDX":

@@ -72,7 +72,10 @@ def is_big(value: Any) -> bool:
     """Tell whether freeing a stored value takes long enough to be left for later."""
     if value.__class__ is bytes or value.__class__ is String:
         return False
-    return len(value) > LAZY_FREE_ABOVE
+    size: int = len(value)
+    if value.type_name == b"stream":
+        size += value.pending
+    return size > LAZY_FREE_ABOVE
 
 
 def rebuild(key: bytes, value: Any) -> Iterator[tuple[bytes, ...]]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from shoal.worker.values.id_map import IdMap
+from shoal.worker.values.stream_node import Node
 
 # entries_read of a group that does not know how many entries precede its last ID.
 UNKNOWN: Final = -1
@@ -64,9 +65,10 @@ class Group:
         entries_read: how many entries were ever added up to last_id, or UNKNOWN.
         consumers: by name.
         pending: of all consumers.
+        node: the stream's node of the last entry that was delivered, if that is known.
     """
 
-    __slots__ = ("consumers", "entries_read", "last_id", "pending")
+    __slots__ = ("consumers", "entries_read", "last_id", "node", "pending")
 
     def __init__(self, last_id: int, entries_read: int) -> None:
         """Make a group without consumers."""
@@ -74,6 +76,7 @@ class Group:
         self.entries_read = entries_read
         self.consumers: dict[bytes, Consumer] = {}
         self.pending: IdMap[Nack] = IdMap()
+        self.node: Node | None = None
 
     def create_consumer(self, name: bytes, now_ms: int) -> Consumer:
         """Add a consumer, whose name is new."""
@@ -91,7 +94,12 @@ class Group:
         """Make entries, at least one and in order, pending for a consumer, for the first time."""
         consumer.active_ms = now_ms
         pending = self.pending
-        if not len(pending) or ids[0] > pending.last():
+        if len(ids) == 1:
+            delivery = Nack(consumer, now_ms, 1)
+            if pending.append(ids[0], delivery):
+                consumer.pending.append(ids[0], delivery)
+                return
+        elif not len(pending) or ids[0] > pending.last():
             nacks = [Nack(consumer, now_ms, 1) for _ in ids]
             pending.extend(ids, nacks)
             consumer.pending.extend(ids, nacks)
@@ -130,12 +138,24 @@ class Group:
     def copy(self) -> Group:
         """Return a group of the same contents that shares nothing."""
         twin = Group(self.last_id, self.entries_read)
+        # There may be a million of them: by the short way.
+        every: tuple[list[int], list[Nack]] = [], []
+        of_each: dict[bytes, tuple[list[int], list[Nack]]] = {}
         for name, consumer in self.consumers.items():
             fellow = twin.create_consumer(name, consumer.seen_ms)
             fellow.active_ms = consumer.active_ms
+            of_each[name] = [], []
         for entry_id, nack in self.pending.walk():
-            fellow = twin.consumers[nack.consumer.name]
-            twin.assign(entry_id, fellow, nack.time_ms, nack.count)
+            name = nack.consumer.name
+            new = Nack(twin.consumers[name], nack.time_ms, nack.count)
+            for ids, nacks in (every, of_each[name]):
+                ids.append(entry_id)
+                nacks.append(new)
+        if every[0]:
+            twin.pending.extend(*every)
+        for name, (ids, nacks) in of_each.items():
+            if ids:
+                twin.consumers[name].pending.extend(ids, nacks)
         return twin
 
     def free(self, steps: int) -> int:

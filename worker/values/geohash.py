@@ -14,8 +14,9 @@ limit of latitudes); the haversine formula on a sphere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import asin, cos, fabs, frexp, isfinite, nan, pi, sin, sqrt
 from typing import Final, NamedTuple
 
@@ -35,9 +36,10 @@ _RADIAN: Final = pi / 180.0
 _LON_SCALE: Final = LON_MAX - LON_MIN
 _LAT_SCALE: Final = LAT_MAX - LAT_MIN
 _CELLS: Final = 1 << STEPS
+# Divisions by a power of two are exact, whenever they are made.
+_LON_CELL: Final = _LON_SCALE / _CELLS
+_LAT_CELL: Final = _LAT_SCALE / _CELLS
 _END: Final = 1 << 2 * STEPS
-_HALF_LAT_CELL: Final = _LAT_SCALE / _CELLS * _RADIAN / 2
-_HALF_LON_CELL: Final = _LON_SCALE / _CELLS * _RADIAN / 2
 _MASK_64: Final = (1 << 64) - 1
 
 # -- interleaving ----------------------------------------------------------------------------------
@@ -106,7 +108,13 @@ def deinterleave(bits: int) -> tuple[int, int]:
 
 def encode(longitude: float, latitude: float) -> int:
     """Return the geohash of a position, which is in range (see `in_range`)."""
-    return interleave(_lat_cell(latitude), _lon_cell(longitude))
+    lat, lon = int((latitude - LAT_MIN) / _LAT_CELL), int((longitude - LON_MIN) / _LON_CELL)
+    spread = _SPREAD  # `interleave`, without the call
+    return (
+        spread[lat & 8191]
+        | spread[lat >> 13] << 26
+        | (spread[lon & 8191] | spread[lon >> 13] << 26) << 1
+    )
 
 
 def in_range(longitude: float, latitude: float) -> bool:
@@ -146,17 +154,15 @@ def _position(bits: int) -> tuple[float, float]:
         return _outer_position(bits)
     lat, lon = both & 0xFFFFFFFF, both >> 32
     return (
-        ((LON_MIN + lon / 67108864 * _LON_SCALE) + (LON_MIN + (lon + 1) / 67108864 * _LON_SCALE))
-        / 2,
-        ((LAT_MIN + lat / 67108864 * _LAT_SCALE) + (LAT_MIN + (lat + 1) / 67108864 * _LAT_SCALE))
-        / 2,
+        ((LON_MIN + lon * _LON_CELL) + (LON_MIN + (lon + 1) * _LON_CELL)) / 2,
+        ((LAT_MIN + lat * _LAT_CELL) + (LAT_MIN + (lat + 1) * _LAT_CELL)) / 2,
     )
 
 
 def _outer_position(bits: int) -> tuple[float, float]:
     lat, lon = deinterleave(bits)
-    longitude = (_lon_edge(lon, _CELLS) + _lon_edge(lon + 1, _CELLS)) / 2
-    latitude = (_lat_edge(lat, _CELLS) + _lat_edge(lat + 1, _CELLS)) / 2
+    longitude = ((LON_MIN + lon * _LON_CELL) + (LON_MIN + (lon + 1) * _LON_CELL)) / 2
+    latitude = ((LAT_MIN + lat * _LAT_CELL) + (LAT_MIN + (lat + 1) * _LAT_CELL)) / 2
     return min(longitude, LON_MAX), min(latitude, LAT_MAX)
 
 
@@ -218,19 +224,20 @@ class Shape:
     height: float = 0.0
 
 
-Element = tuple[bytes, float]
+Part = tuple[Sequence[bytes], Sequence[float], int, int]
+"""Members, their scores, and the first and the last (exclusive) of those that are meant."""
 Point = tuple[float, bytes, float, float, float]
 """Distance from the centre, member, score, longitude, latitude."""
-Select = Callable[[Iterable[Element], int], list[Point]]
+Select = Callable[[Iterable[Part], int], list[Point]]
+Between = Callable[[Iterable[tuple[float, float]]], Iterable[Part]]
 
 
-class Window(NamedTuple):
-    """What surrounds a shape, in the bits of a geohash: latitudes in even, longitudes in odd."""
-
-    south: int
-    north: int
-    west: int
-    east: int
+Bounds = tuple[float, float, float, float]
+"""South, west, north and east of what surrounds a shape, in degrees."""
+Window = tuple[int, int, int, int]
+"""The same in the bits of a geohash, in the order south, north (latitudes, in the even bits), west
+and east (longitudes, in the odd ones).
+"""
 
 
 class Plan(NamedTuple):
@@ -238,76 +245,147 @@ class Plan(NamedTuple):
 
     Attributes:
         ranges: of scores, first and end (exclusive), in the order in which they are looked into.
-        select: select(elements, limit) -> those that lie in the shape, in the same order, and no
-            more than a limit that is not 0. All scores are in the ranges.
+        select: select(parts, limit) -> those elements that lie in the shape, in the same order, and
+            no more than a limit that is not 0. All scores are in the ranges.
     """
 
     ranges: list[tuple[float, float]]
     select: Select
 
 
-def plan(shape: Shape, details: bool = True) -> Plan:
-    """Return how a shape is searched; unless `details`, nobody wants to know distances and
-    positions, and they may be 0.
-    """
-    window, select = _circle(shape, details) if shape.radius is not None else _box(shape)
-    return Plan(areas(shape, window), select)
+def plan(shape: Shape) -> Plan:
+    """Return how a shape is searched."""
+    bounds = _bounds(shape)
+    if shape.radius is None:
+        window, select = _box(shape)
+    else:
+        window = _circle_window(bounds)
+        select = _circle(shape, window)
+    return Plan(_areas(shape, bounds, window), select)
 
 
-def _circle(shape: Shape, details: bool) -> tuple[Window, Select]:
+def _circle(shape: Shape, window: Window) -> Select:
     assert shape.radius is not None
     lon1, lat1 = shape.longitude, shape.latitude
-    lat1_rad = lat1 * _RADIAN
+    lon1_rad, lat1_rad = lon1 * _RADIAN, lat1 * _RADIAN
     cos_lat1 = cos(lat1_rad)
     radius = shape.radius * shape.unit_m
-    angle = min(radius / EARTH_RADIUS_M, pi)
-    # At this latitude a circle is as wide as it gets.
-    widest = cos_lat1 if fabs(lat1_rad) + angle < _NEAR_POLE else 0.0
-    window = _window(shape, angle, sin(angle), widest)
     south, north, west, east = window
-    # Most are clearly inside or outside, which a rough calculation tells: that of the square of
-    # half the chord, from halves of angles that are linear in the number of the cell.
-    edge = sin(angle / 2) ** 2
-    inside = -1.0 if details else edge * (1 - 1e-6) - 1e-24
-    outside = edge * (1 + 1e-6) + 1e-24 if angle < pi else 2.0
-    lat_start = (LAT_MIN + _LAT_SCALE / _CELLS / 2 - lat1) * _RADIAN / 2
-    lon_start = (LON_MIN + _LON_SCALE / _CELLS / 2 - lon1) * _RADIAN / 2
 
-    def select(elements: Iterable[Element], limit: int) -> list[Point]:
+    def select(parts: Iterable[Part], limit: int) -> list[Point]:
         found: list[Point] = []
         gathered = _GATHERED
-        for member, score in elements:
-            bits = int(score)
-            if not (south <= bits & _EVEN <= north and west <= bits & _ODD <= east):
-                continue
-            if bits < _END:
-                both = (
-                    gathered[bits & 16383]
-                    | gathered[bits >> 14 & 16383] << 7
-                    | gathered[bits >> 28 & 16383] << 14
-                    | gathered[bits >> 42] << 21
-                )
-                half = lat_start + (both & 0xFFFFFFFF) * _HALF_LAT_CELL
-                u = sin(half)
-                v = sin(lon_start + (both >> 32) * _HALF_LON_CELL)
-                square = u * u + cos_lat1 * cos(half + half + lat1_rad) * v * v
-                if square > outside:
+        for members, scores, start, stop in parts:
+            for at, bits in enumerate(map(int, scores[start:stop]), start):
+                if not (south <= bits & _EVEN <= north and west <= bits & _ODD <= east):
                     continue
-                if square < inside:
-                    found.append((0.0, member, score, 0.0, 0.0))
-                    if len(found) == limit:
-                        break
+                if bits < _END:  # `_position` and `distance`, without the calls: half the price
+                    both = (
+                        gathered[bits & 16383]
+                        | gathered[bits >> 14 & 16383] << 7
+                        | gathered[bits >> 28 & 16383] << 14
+                        | gathered[bits >> 42] << 21
+                    )
+                    lat, lon = both & 0xFFFFFFFF, both >> 32
+                    lon2 = ((LON_MIN + lon * _LON_CELL) + (LON_MIN + (lon + 1) * _LON_CELL)) / 2
+                    lat2 = ((LAT_MIN + lat * _LAT_CELL) + (LAT_MIN + (lat + 1) * _LAT_CELL)) / 2
+                    lat2_rad = lat2 * _RADIAN
+                    v = sin((lon2 * _RADIAN - lon1_rad) / 2)
+                    if v:
+                        u = sin((lat2_rad - lat1_rad) / 2)
+                        square = u * u + cos_lat1 * cos(lat2_rad) * v * v
+                        far = _DIAMETER_M * asin(sqrt(square)) if square <= 1.0 else nan
+                    else:
+                        far = EARTH_RADIUS_M * fabs(lat2_rad - lat1_rad)
+                else:
+                    lon2, lat2 = _position(bits)
+                    far = distance(lon1, lat1, lon2, lat2)
+                if far > radius:
                     continue
-            lon2, lat2 = _position(bits)
-            far = distance(lon1, lat1, lon2, lat2)
-            if far > radius:
-                continue
-            found.append((far, member, score, lon2, lat2))
-            if len(found) == limit:
-                break
+                found.append((far, members[at], scores[at], lon2, lat2))
+                if len(found) == limit:
+                    return found
         return found
 
-    return window, select
+    return select
+
+
+# Circles are flat enough up to this radius and this half width, in radians, and this far from the
+# equator, in degrees.
+_LARGEST: Final = 0.35
+_WIDEST: Final = 1.0
+_FARTHEST: Final = 75.0
+# The rectangle around a circle is cut into up to 1024 by 1024 pieces, one unit high. From the
+# middle of a piece to its corners it is less than _BLUR units.
+_GRID_BITS: Final = 10
+_FEWEST_UNITS: Final = 16.0
+_BLUR: Final = 1.2
+_STRETCH: Final = (_LON_SCALE / _LAT_SCALE) ** 2
+_LOW_PLACES: Final = [complex(both >> 32, both & 127) for both in _GATHERED[: 1 << _GRID_BITS]]
+_HIGH_PLACES: Final = [place * (1 << _GRID_BITS // 2) for place in _LOW_PLACES]
+
+
+def members_in_circle(shape: Shape, between: Between) -> list[bytes]:
+    """Return what lies in a circle, in the order of a search.
+
+    Most circles are small. In these, whether an element lies in the circle is told by its place on
+    a plane, where the square of its distance is dy**2 + cos(lat1) * cos(lat2) * dx**2, with a
+    tangent in place of cos(lat2); only what is at the edge is left to `_circle`.
+
+    Args:
+        shape: the circle.
+        between: of the sorted set.
+    """
+    assert shape.radius is not None
+    bounds = _bounds(shape)
+    window = _circle_window(bounds)
+    parts = between(_areas(shape, bounds, window))
+    south, north, west, east = window
+    angle = shape.radius * shape.unit_m / EARTH_RADIUS_M
+    lat1 = shape.latitude
+    bits = (north - south & _EVEN | east - west & _ODD).bit_length() - 2 * _GRID_BITS
+    shift = bits + (bits & 1) if bits > 0 else 0
+    side = 1 << shift // 2  # of a piece, in cells
+    unit = _LAT_CELL * side * _RADIAN
+    edge = angle / unit
+    half_width = (bounds[3] - shape.longitude) * _RADIAN
+    if not (
+        west
+        and angle < _LARGEST
+        and half_width < _WIDEST
+        and -_FARTHEST < lat1 < _FARTHEST
+        and edge > _FEWEST_UNITS
+    ):
+        return [point[1] for point in _circle(shape, window)(parts, 0)]
+    lat1_rad = lat1 * _RADIAN
+    cos_lat1 = cos(lat1_rad)
+    ratio = cos_lat1 * cos_lat1 * _STRETCH
+    slope = cos_lat1 * sin(lat1_rad) * _STRETCH * unit
+    # What the series of the sines and of the cosine lack is less than this part of the square.
+    error = 1.5 * angle * angle + half_width * half_width / 6
+    inside = (edge - _BLUR) ** 2 * (1 - error)
+    outside = (edge + _BLUR) ** 2 * (1 + error)
+    # Counted from the corner of the rectangle; a piece is where its middle is.
+    column, row = int((bounds[1] - LON_MIN) / _LON_CELL), int((bounds[0] - LAT_MIN) / _LAT_CELL)
+    centre = complex(
+        ((shape.longitude - LON_MIN) / _LON_CELL - column) / side - 0.5,
+        ((lat1 - LAT_MIN) / _LAT_CELL - row) / side - 0.5,
+    )
+    even, odd, high, low = _EVEN, _ODD, _HIGH_PLACES, _LOW_PLACES
+    found: list[bytes] = []
+    for members, scores, start, stop in parts:
+        for at, bits in enumerate(map(int, scores[start:stop]), start):
+            lat, lon = bits & even, bits & odd
+            if south <= lat <= north and west <= lon <= east:
+                piece = (lat - south & even | lon - west & odd) >> shift
+                offset = high[piece >> 10] + low[piece & 1023] - centre
+                x, y = offset.real, offset.imag
+                square = y * y + x * x * (ratio - slope * y)
+                if square < inside or (
+                    square < outside and _circle(shape, window)([(members, scores, at, at + 1)], 0)
+                ):
+                    found.append(members[at])
+    return found
 
 
 def _box(shape: Shape) -> tuple[Window, Select]:
@@ -317,26 +395,28 @@ def _box(shape: Shape) -> tuple[Window, Select]:
     half_height = shape.height * shape.unit_m / 2
     angle = min(half_height / EARTH_RADIUS_M, pi)
     # As many metres are most degrees at the side nearer to a pole.
-    widest = max(0.0, cos(min(fabs(lat1_rad) + angle, _NEAR_POLE)) - _MARGIN)
+    widest = max(0.0, cos(min(fabs(lat1_rad) + angle, _NEAR_POLE * _RADIAN)) - _MARGIN)
     half_chord = sin(min(half_width / _DIAMETER_M, pi / 2))
-    window = _window(shape, angle, half_chord, widest, chord=True)
+    window = _box_window(shape, angle, half_chord, widest)
     south, north, west, east = window
 
-    def select(elements: Iterable[Element], limit: int) -> list[Point]:
+    def select(parts: Iterable[Part], limit: int) -> list[Point]:
         found: list[Point] = []
-        for member, score in elements:
-            bits = int(score)
-            if not (south <= bits & _EVEN <= north and west <= bits & _ODD <= east):
-                continue
-            lon2, lat2 = _position(bits)
-            if (
-                EARTH_RADIUS_M * fabs(lat1_rad - lat2 * _RADIAN) > half_height
-                or distance(lon2, lat2, lon1, lat2) > half_width
-            ):
-                continue
-            found.append((distance(lon1, lat1, lon2, lat2), member, score, lon2, lat2))
-            if len(found) == limit:
-                break
+        for members, scores, start, stop in parts:
+            for at, bits in enumerate(map(int, scores[start:stop]), start):
+                if not (south <= bits & _EVEN <= north and west <= bits & _ODD <= east):
+                    continue
+                lon2, lat2 = _position(bits)
+                if (
+                    EARTH_RADIUS_M * fabs(lat1_rad - lat2 * _RADIAN) > half_height
+                    or distance(lon2, lat2, lon1, lat2) > half_width
+                ):
+                    continue
+                found.append(
+                    (distance(lon1, lat1, lon2, lat2), members[at], scores[at], lon2, lat2)
+                )
+                if len(found) == limit:
+                    return found
         return found
 
     return window, select
@@ -347,36 +427,52 @@ def _box(shape: Shape) -> tuple[Window, Select]:
 # of them compare as the number itself.
 _EVEN: Final = 0x5555555555555555
 _ODD: Final = _EVEN << 1
-_EVERYWHERE: Final = Window(0, _EVEN, 0, _ODD)
-_NEAR_POLE: Final = 89 * _RADIAN
+_EVERYWHERE: Final = (0, _EVEN, 0, _ODD)
+_NEAR_POLE: Final = 89.0
 # Relative and in radians: far more than rounding, far less than a cell.
 _MARGIN: Final = 1e-9
 
 
-def _window(
-    shape: Shape, lat_angle: float, sine: float, cosine: float, *, chord: bool = False
-) -> Window:
-    """Return what surrounds the shape.
+def _circle_window(bounds: Bounds) -> Window:
+    """Return what surrounds a circle of such bounds: no member of it is outside of them, and half a
+    cell is between its position and the edges of its cell.
+
+    There is no end to the west and east where the circle crosses the date line or is near to a
+    pole, and none to the north at the limit of latitudes, where scores lie that are no geohash.
+    """
+    south, west, north, east = bounds
+    first, last, left, right = 0, _EVEN, 0, _ODD
+    if south > LAT_MIN:
+        first = _even(int((south - LAT_MIN) / _LAT_CELL))
+    if north < LAT_MAX:
+        last = _even(int((north - LAT_MIN) / _LAT_CELL + 0.5))
+    if max(-south, north) < _NEAR_POLE:
+        west, east = (west - LON_MIN) / _LON_CELL, (east - LON_MIN) / _LON_CELL
+        if west > 1.0 and east < _CELLS - 1.0:
+            left, right = _even(int(west)) << 1, _even(int(east + 0.5)) << 1
+    return first, last, left, right
+
+
+def _box_window(shape: Shape, angle: float, half_chord: float, widest: float) -> Window:
+    """Return what surrounds a box, with the exceptions of `_circle_window`.
 
     Args:
         shape: its centre counts.
-        lat_angle: from there to the north or south end, in radians.
-        sine, cosine: the arc sine of their quotient is the angle to the west or east end; of half
-            of it if `chord`. There is no end if the quotient is too large, or where the angle
-            crosses the date line. To the north there is none at the limit of latitudes, where
-            scores lie that are no geohash.
+        angle: from there to the north or south side, in radians.
+        half_chord, widest: the arc sine of their quotient is half the angle to the west or east
+            side; there is no end if it has none.
     """
-    delta = (lat_angle * (1 + _MARGIN) + _MARGIN) / _RADIAN
+    delta = (angle * (1 + _MARGIN) + _MARGIN) / _RADIAN
     south, north = _even(_lat_cell(shape.latitude - delta)), _EVEN
     if shape.latitude + delta < LAT_MAX:
         north = _even(_lat_cell(shape.latitude + delta) + 1)
     west, east = 0, _ODD
-    if sine < cosine * (1 - _MARGIN):
-        delta = (asin(sine / cosine) * (2 if chord else 1) * (1 + _MARGIN) + _MARGIN) / _RADIAN
+    if half_chord < widest * (1 - _MARGIN):
+        delta = (2 * asin(half_chord / widest) * (1 + _MARGIN) + _MARGIN) / _RADIAN
         if shape.longitude - delta > LON_MIN and shape.longitude + delta < LON_MAX:
             west = _even(_lon_cell(shape.longitude - delta)) << 1
             east = _even(_lon_cell(shape.longitude + delta) + 1) << 1
-    return Window(south, north, west, east)
+    return south, north, west, east
 
 
 def _lat_cell(latitude: float) -> int:
@@ -387,95 +483,89 @@ def _lon_cell(longitude: float) -> int:
     return int((longitude - LON_MIN) / _LON_SCALE * _CELLS)
 
 
-def areas(shape: Shape, window: Window = _EVERYWHERE) -> list[tuple[float, float]]:
+def areas(shape: Shape) -> list[tuple[float, float]]:
     """Return ranges of scores, first and end (exclusive), that hold all of the shape, in the order
     in which Redis looks into them: centre, north, south, east, west, and the corners.
-
-    Args:
-        shape: what is searched.
-        window: the ranges are narrowed to it.
     """
-    south, west, north, east = _bounds(shape)
-    step = _estimated_step(shape)
-    cells = 1 << step
-    lon, lat = _cell(shape, cells)
-    # Near the edge of the cell a neighbour may end within the shape.
-    if step > 1 and (
-        _lat_edge(_moved(lat, 1, cells) + 1, cells) < north
-        or _lat_edge(_moved(lat, -1, cells), cells) > south
-        or _lon_edge(_moved(lon, 1, cells) + 1, cells) < east
-        or _lon_edge(_moved(lon, -1, cells), cells) > west
-    ):
-        step -= 1
+    return _areas(shape, _bounds(shape), _EVERYWHERE)
+
+
+def _areas(shape: Shape, bounds: Bounds, window: Window) -> list[tuple[float, float]]:
+    """Return the ranges of `areas`, narrowed to a window."""
+    south, west, north, east = bounds
+    lat_part = (shape.latitude - LAT_MIN) / _LAT_SCALE
+    lon_part = (shape.longitude - LON_MIN) / _LON_SCALE
+    estimate = _estimated_step(shape)
+    for step in (estimate, estimate - 1):
         cells = 1 << step
-        lon, lat = _cell(shape, cells)
-    # The neighbours: those next to a side that lies outside of the shape are not needed.
-    lats, lons = {0: lat}, {0: lon}
-    if step == 1 or _lat_edge(lat + 1, cells) <= north:
-        lats[1] = _moved(lat, 1, cells)
-    if step == 1 or _lat_edge(lat, cells) >= south:
-        lats[-1] = _moved(lat, -1, cells)
-    if step == 1 or _lon_edge(lon + 1, cells) <= east:
-        lons[1] = _moved(lon, 1, cells)
-    if step == 1 or _lon_edge(lon, cells) >= west:
-        lons[-1] = _moved(lon, -1, cells)
-    # First and last geohash of a row and of a column of cells.
-    width = 1 << 2 * (STEPS - step)
-    rows, columns = {}, {}
-    for y, cell in lats.items():
-        first = _even(cell) * width
-        rows[y] = first, max(first, window.south), min(first | width - 1 & _EVEN, window.north)
-    for x, cell in lons.items():
-        first = _even(cell) * width << 1
-        columns[x] = first, max(first, window.west), min(first | width - 1 & _ODD, window.east)
+        height, width = _LAT_SCALE / cells, _LON_SCALE / cells
+        lat, lon = int(lat_part * cells), int(lon_part * cells)
+        # The neighbours; at either end they are around the earth.
+        up, down = (lat + 1) % cells, (lat - 1) % cells
+        right, left = (lon + 1) % cells, (lon - 1) % cells
+        # Near the edge of its cell the shape may reach beyond the neighbour.
+        if step == 1 or not (
+            LAT_MIN + (up + 1) * height < north
+            or LAT_MIN + down * height > south
+            or LON_MIN + (right + 1) * width < east
+            or LON_MIN + left * width > west
+        ):
+            break
+    # The neighbours next to a side that lies outside of the shape are not needed.
+    shift = 2 * (STEPS - step)
+    row, column = _even(lat) << shift, _even(lon) << shift + 1
+    last_row, last_column = (1 << shift) - 1 & _EVEN, (1 << shift) - 1 & _ODD
+    rows, columns = [row] * 3, [column] * 3
+    needed = 0
+    if step == 1 or LAT_MIN + (lat + 1) * height <= north:
+        needed = 8
+        rows[1] = _even(up) << shift
+    if step == 1 or LAT_MIN + lat * height >= south:
+        needed += 4
+        rows[-1] = _even(down) << shift
+    if step == 1 or LON_MIN + (lon + 1) * width <= east:
+        needed += 2
+        columns[1] = _even(right) << shift + 1
+    if step == 1 or LON_MIN + lon * width >= west:
+        needed += 1
+        columns[-1] = _even(left) << shift + 1
+    south, north, west, east = window
     ranges: list[tuple[float, float]] = []
-    seen = 0
     before = -1
-    for x, y in _MOVES:
-        row, column = rows.get(y), columns.get(x)
-        if row is None or column is None:
-            continue
+    for x, y in _MOVES[needed]:
+        row, column = rows[y], columns[x]
         # Of a huge shape neighbours may be the same. Redis looks only at the one before, and never
         # at the centre.
-        first = row[0] | column[0]
-        if seen > 1 and first == before:
+        if row | column == before:
             continue
-        seen += 1
-        before = first
-        if row[1] <= row[2] and column[1] <= column[2]:
-            ranges.append((float(row[1] | column[1]), float((row[2] | column[2]) + 1)))
+        if x or y:
+            before = row | column
+        bottom = row if row > south else south
+        top = row | last_row if row | last_row < north else north
+        start = column if column > west else west
+        end = column | last_column if column | last_column < east else east
+        if bottom <= top and start <= end:
+            ranges.append((float(bottom | start), float((top | end) + 1)))
     return ranges
 
 
-_MOVES: Final = (
-    *((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)),
-    *((1, 1), (-1, 1), (1, -1), (-1, -1)),
-)
-"""East and north, of the cells searched."""
+def _moves(sides: int) -> list[tuple[int, int]]:
+    """Return the cells to search, as moves to the east and north, in their order; sides are the sum
+    of 8 if the neighbours to the north are needed, 4 to the south, 2 to the east, 1 to the west.
+    """
+    straight = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)]
+    needless = {move for at, move in enumerate(straight[1:]) if not sides & 8 >> at}
+    corners = [(1, 1), (-1, 1), (1, -1), (-1, -1)]
+    return [move for move in straight if move not in needless] + [
+        (x, y) for x, y in corners if (x, 0) not in needless and (0, y) not in needless
+    ]
 
 
-def _moved(cell: int, by: int, cells: int) -> int:
-    """Return the number of a neighbour, around the earth at either end."""
-    return (cell + by) % cells if by else cell
+_MOVES: Final = [_moves(sides) for sides in range(16)]
 
 
-def _cell(shape: Shape, cells: int) -> tuple[int, int]:
-    return (
-        int((shape.longitude - LON_MIN) / _LON_SCALE * cells),
-        int((shape.latitude - LAT_MIN) / _LAT_SCALE * cells),
-    )
-
-
-def _lat_edge(cell: int, cells: int) -> float:
-    return LAT_MIN + cell / cells * _LAT_SCALE
-
-
-def _lon_edge(cell: int, cells: int) -> float:
-    return LON_MIN + cell / cells * _LON_SCALE
-
-
-def _bounds(shape: Shape) -> tuple[float, float, float, float]:
-    """Return south, west, north and east of what surrounds the shape."""
+def _bounds(shape: Shape) -> Bounds:
+    """Return what surrounds the shape, as Redis calculates it: roughly if that is a box."""
     height = width = shape.radius
     if height is None or width is None:
         height, width = shape.height / 2, shape.width / 2
@@ -499,15 +589,18 @@ def _estimated_step(shape: Shape) -> int:
     if radius is None:
         half_width, half_height = shape.width / 2, shape.height / 2
         radius = sqrt(half_width * half_width + half_height * half_height)
-    radius *= shape.unit_m
-    if radius == 0:
-        return STEPS
-    # The least number of doublings, two less, that make the radius half the way around.
-    mantissa, exponent = frexp(min(radius, 1e12))
-    step = max(_MERCATOR_EXPONENT - exponent + (mantissa < _MERCATOR_MANTISSA), 0) - 1
+    step = _step_at_equator(radius * shape.unit_m)
     # Towards the poles degrees of longitude are shorter.
-    if fabs(shape.latitude) > 66:
-        step -= 1
-        if fabs(shape.latitude) > 80:
-            step -= 1
+    if not -66 <= shape.latitude <= 66:
+        step -= 1 if -80 <= shape.latitude <= 80 else 2
     return min(max(step, 1), STEPS)
+
+
+# Of all circles on a map most have the same few radiuses.
+@lru_cache(maxsize=256)
+def _step_at_equator(radius_m: float) -> int:
+    if radius_m == 0:
+        return 2 * STEPS
+    # The least number of doublings, two less, that make the radius half the way around.
+    mantissa, exponent = frexp(min(radius_m, 1e12))
+    return max(_MERCATOR_EXPONENT - exponent + (mantissa < _MERCATOR_MANTISSA), 0) - 1

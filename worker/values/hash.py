@@ -519,9 +519,11 @@ class Hash:
             size += self.times.memory_bytes(samples)
         if not data:
             return size
-        step = max(1, len(data) // samples) if samples else 1
+        step = 1
+        if samples and data.__class__ is not Table:  # in its order the first are as random as any
+            step = max(1, len(data) // samples)
         names = values = seen = 0
-        for field, value in islice(self.items(), 0, None, step):
+        for field, value in islice(self.items(), 0, samples * step or None, step):
             names += sys.getsizeof(field)
             values += sys.getsizeof(value)
             seen += 1

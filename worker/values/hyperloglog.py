@@ -57,6 +57,7 @@ _FACTOR: Final = 0xC6A4A7935BD1E995
 _MASK: Final = (1 << 64) - 1
 _STARTS: Final = [_SEED ^ size * _FACTOR & _MASK for size in range(256)]
 _WORDS: Final = [Struct(f"<{count}Q").unpack_from for count in range(32)]
+_THREE_WORDS: Final = Struct("<3Q").unpack_from
 
 
 def murmur_hash(data: bytes) -> int:
@@ -77,6 +78,15 @@ def murmur_hash(data: bytes) -> int:
         value = (_STARTS[size] ^ (word ^ word >> 47) * _FACTOR) * _FACTOR
         if size > 8:
             value = (value ^ number >> 64) * _FACTOR
+        value &= _MASK
+    elif size < 24:
+        word, second, rest = _THREE_WORDS(data + b"\0\0\0\0\0\0\0\0")
+        word = word * _FACTOR & _MASK
+        value = (_STARTS[size] ^ (word ^ word >> 47) * _FACTOR) * _FACTOR
+        word = second * _FACTOR & _MASK
+        value = (value ^ (word ^ word >> 47) * _FACTOR) * _FACTOR
+        if size > 16:
+            value = ((value & _MASK) ^ rest) * _FACTOR
         value &= _MASK
     else:
         words: Iterable[int]
@@ -270,6 +280,12 @@ def _opcode(value: int, count: int) -> tuple[int, ...]:
     return (count,) if count < 64 else (0x40 | count >> 8, count & 0xFF)
 
 
+# Those bits of a hash that hold the counts up to this one.
+_BITS_UP_TO: Final = [
+    ((1 << min(count, COUNT_BITS)) - 1) << INDEX_BITS for count in range(SPARSE_MAX_COUNT * 2)
+]
+
+
 class HyperLogLog(bytearray):
     """The buffer of a HyperLogLog string, with what finds a register in a sparse one.
 
@@ -312,31 +328,49 @@ class HyperLogLog(bytearray):
         """Mark the estimate in the string as out of date."""
         self[15] |= 0x80
 
-    def add(self, element: bytes) -> bool:
-        """Count an element; tell whether a register has changed. Raises: ReplyError if it cannot be
-        found, in a damaged string.
+    def add(self, element: bytes, limit: int | None = None) -> bool:
+        """Count an element; tell whether a register has changed.
+
+        Args:
+            element: which may have been counted before.
+            limit: bytes above which it becomes dense, None for hll-sparse-max-bytes.
+        Raises: ReplyError if the register cannot be found, in a damaged string.
         """
         value = murmur_hash(element)  # `place` and the reading half of `_raise_dense`, for speed
         rest = value >> INDEX_BITS | 1 << COUNT_BITS
         count = (rest & -rest).bit_length()
         index = value & (REGISTERS - 1)
         if self[4]:
-            return self._raise_sparse(index, count)
+            return self._raise_sparse(index, count, limit)
         bit = index * 6
         at = HEADER_BYTES + (bit >> 3)
         shift = bit & 7
         word = self[at] if shift <= 2 else self[at] | self[at + 1] << 8
         return word >> shift & 63 < count and self._raise_dense(index, count)
 
-    def raise_to(self, registers: Data, *, dense: bool) -> None:
+    def has(self, element: bytes) -> bool:
+        """Tell whether it is dense and has counted an element, or others that hide it, for certain:
+        then `add` would change nothing.
+        """
+        if self[4]:
+            return False
+        value = murmur_hash(element)
+        bit = (value & 16383) * 6
+        at = HEADER_BYTES + (bit >> 3)
+        shift = bit & 7
+        word = self[at] if shift <= 2 else self[at] | self[at + 1] << 8
+        # A higher count is the place of a one bit behind so many zeros.
+        return value & _BITS_UP_TO[word >> shift & 63] != 0
+
+    def raise_to(self, registers: Data, *, dense: bool, limit: int | None = None) -> None:
         """Take over these registers, none of which is below its own, those of Redis's PFMERGE.
 
-        It becomes dense if told so, or if it must.
+        It becomes dense if told so, or if it must; `limit` is as in `add`.
         """
         if not dense:
             for match in _COUNTED.finditer(registers):
                 index = match.start()
-                self._raise_sparse(index, registers[index])
+                self._raise_sparse(index, registers[index], limit)
                 if self.dense:
                     break
             else:
@@ -395,7 +429,7 @@ class HyperLogLog(bytearray):
         self[at + 1] = word >> 8
         return True
 
-    def _raise_sparse(self, index: int, count: int) -> bool:
+    def _raise_sparse(self, index: int, count: int, limit: int | None) -> bool:
         if count > SPARSE_MAX_COUNT:
             self.to_dense()
             return self._raise_dense(index, count)
@@ -414,7 +448,9 @@ class HyperLogLog(bytearray):
             new = bytes((*head, *_opcode(count, 1), *tail))
             starts_of_new = (first,) * len(head) + (index,) + (index + 1,) * len(tail)
         growth = len(new) - size
-        if growth > 0 and len(self) + growth > LIMITS.hll_sparse_max_bytes:
+        if limit is None:
+            limit = LIMITS.hll_sparse_max_bytes
+        if growth > 0 and len(self) + growth > limit:
             self.to_dense()
             return self._raise_dense(index, count)
         broken = at + size > len(self)  # a damaged string ends in the middle of its last opcode

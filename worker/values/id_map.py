@@ -57,10 +57,9 @@ class IdMap(Generic[V]):
 
     def add(self, entry_id: int, value: V) -> None:
         """Give an ID, which is new, its value."""
-        lasts = self._lasts
-        if not lasts or entry_id > lasts[-1]:
-            self.extend((entry_id,), (value,))
+        if self.append(entry_id, value):
             return
+        lasts = self._lasts
         at = bisect_left(lasts, entry_id)
         block, values = self._blocks[at], self._values[at]
         index = bisect_left(block, entry_id)
@@ -73,6 +72,22 @@ class IdMap(Generic[V]):
             self._values.insert(at + 1, values[BLOCK_MAX:])
             del block[BLOCK_MAX:], values[BLOCK_MAX:]
             lasts.insert(at, block[-1])
+
+    def append(self, entry_id: int, value: V) -> bool:
+        """Add an ID if it is greater than those that are there; tell whether it is."""
+        lasts = self._lasts
+        if lasts:
+            if entry_id <= lasts[-1]:
+                return False
+            block = self._blocks[-1]
+            if len(block) < BLOCK_MAX:
+                block.append(entry_id)
+                self._values[-1].append(value)
+                lasts[-1] = entry_id
+                self._size += 1
+                return True
+        self.extend((entry_id,), (value,))
+        return True
 
     def extend(self, ids: Sequence[int], values: Sequence[V]) -> None:
         """Add ascending IDs, at least one, all of them greater than those that are there."""
@@ -97,11 +112,16 @@ class IdMap(Generic[V]):
 
     def pop(self, entry_id: int) -> V | None:
         """Remove an ID and return its value, None if it is missing."""
+        blocks = self._blocks
+        if blocks and blocks[0][0] == entry_id and len(blocks[0]) > 1:  # the usual case
+            del blocks[0][0]
+            self._size -= 1
+            return self._values[0].pop(0)
         lasts = self._lasts
         at = bisect_left(lasts, entry_id)
         if at == len(lasts):
             return None
-        block = self._blocks[at]
+        block = blocks[at]
         index = bisect_left(block, entry_id)
         if block[index] != entry_id:
             return None
@@ -109,7 +129,7 @@ class IdMap(Generic[V]):
         del block[index]
         self._size -= 1
         if not block:
-            del self._blocks[at], self._values[at], lasts[at]
+            del blocks[at], self._values[at], lasts[at]
         elif index == len(block):
             lasts[at] = block[-1]
         return value

@@ -171,7 +171,7 @@ class List:
 
     def range(self, start: int, end: int) -> Iterable[list[bytes]]:
         """Return the elements of a range (end exclusive, not empty) in lists that are not to be
-        changed; nothing may change until they have been read.
+        changed, as a tuple if it is only one; nothing may change until they have been read.
         """
         if self._chain is None:
             return (self._items[start:end],)

@@ -294,12 +294,18 @@ class Quicklist:
             node.replace(self._change(node)[:-1])
             self._join_around(at + 1)
 
-    def range(self, start: int, end: int) -> Iterator[list[bytes]]:
-        """Yield the elements of a range (end exclusive, not empty) in lists that are not to be
-        changed; nothing may change meanwhile.
+    def range(self, start: int, end: int) -> Iterable[list[bytes]]:
+        """Return the elements of a range (end exclusive, not empty) in lists that are not to be
+        changed, as a tuple if it is only one; nothing may change until they have been read.
         """
         at, offset = self._find(start)
-        left = end - start
+        items = self.nodes[at].items
+        end += offset - start
+        if items is not None and end <= len(items):
+            return (items[offset:end],)
+        return self._parts(at, offset, end - offset)
+
+    def _parts(self, at: int, offset: int, left: int) -> Iterator[list[bytes]]:
         for node in islice(self.nodes, at, None):
             if node.count <= left and not offset:
                 yield node.elements()

@@ -21,25 +21,27 @@ def _common(a: int, b: int) -> int:
     return (8 * KEY_BYTES - (a ^ b).bit_length()) // 8
 
 
-def nodes_of(keys: Sequence[int], key: int) -> int:
-    """Return how many nodes `key` adds to the tree of `keys`, sorted, which do not contain it."""
+def nodes_of(keys: Sequence[int], key: int, start: int = 0) -> int:
+    """Return how many nodes `key` adds to the tree of `keys` from `start` on; these are sorted and
+    do not contain it.
+    """
     size = len(keys)
-    if not size:
+    if start == size:
         return 1  # the root becomes the chain to a leaf
-    at = bisect_left(keys, key)
-    depth = max(_common(keys[i], key) for i in (at - 1, at) if 0 <= i < size)
+    at = bisect_left(keys, key, start)
+    depth = max(_common(keys[i], key) for i in (at - 1, at) if start <= i < size)
     # The keys that share these bytes with it: where do they part from the others, and where from
     # each other?
     unit = 1 << 8 * (KEY_BYTES - depth)
-    low = bisect_left(keys, key - key % unit)
-    high = bisect_left(keys, key - key % unit + unit)
+    low = bisect_left(keys, key - key % unit, start)
+    high = bisect_left(keys, key - key % unit + unit, start)
     ends = _common(keys[low], keys[high - 1]) if high - low > 1 else KEY_BYTES
     added = 1 + (depth + 1 < KEY_BYTES)  # a leaf, and the chain to it
     if ends == depth:
         return added  # one more child of a node that branches here
     # A chain that ran from `begins` to `ends` gets a branch: what is left of it before and behind?
     begins = 0
-    if low > 0:
+    if low > start:
         begins = _common(keys[low - 1], keys[low]) + 1
     if high < size:
         begins = max(begins, _common(keys[high - 1], keys[high]) + 1)

@@ -35,6 +35,8 @@ LIST_MAX: Final = 16
 TABLE_ABOVE: Final = 512
 TABLE_BELOW: Final = 128
 
+_MISSING: Final = object()
+
 # Members of one SADD in the rewritten log.
 _AT_ONCE: Final = 64
 
@@ -212,15 +214,28 @@ class Set:
                 return False
             del members[at]
             return True
-        if member not in members:
-            return False
         if kind is list:
+            if member not in members:
+                return False
             members.remove(member)
             return True
-        del members[member]
+        if members.pop(member, _MISSING) is _MISSING:
+            return False
         if kind is Table and len(members) <= TABLE_BELOW:
             self._members = dict.fromkeys(members)
         return True
+
+    def pop_random(self, random: Random) -> bytes:
+        """Remove a member, each with the same chance, and return it; the set is not empty."""
+        members = self._members
+        if members.__class__ is not Table:
+            member = self.random_member(random)
+            self.remove(member)
+            return member
+        popped: bytes = members.pop_random(random)
+        if len(members) <= TABLE_BELOW:
+            self._members = dict.fromkeys(members)
+        return popped
 
     # -- random ------------------------------------------------------------------------------------
 
@@ -230,7 +245,7 @@ class Set:
         kind = members.__class__
         found: Any
         if kind is Table:
-            found = members.random_item(random)[0]
+            found = members.random_key(random)
         else:
             at = int(random.random() * len(members))
             found = next(islice(members, at, None)) if kind is dict else members[at]
@@ -259,7 +274,7 @@ class Set:
             return [member for member in members if member not in left]
         chosen: dict[bytes, None] = {}
         while len(chosen) < count:  # at most every second draw on average is in vain
-            chosen[members.random_item(random)[0]] = None
+            chosen[members.random_key(random)] = None
         return list(chosen)
 
     # -- as every value ----------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from operator import itemgetter
 from random import Random
@@ -45,8 +45,12 @@ GROUP: Final = 1 << _GROUP_BITS
 _REBUILT_AT_ONCE: Final = 64
 
 Element = tuple[bytes, float]
+Range = tuple[float, float]  # of scores, from the first to the second (exclusive)
+Part = tuple[Sequence[bytes], Sequence[float], int, int]
+"""Members, their scores, and the first and the last (exclusive) of those that are meant."""
 Columns = tuple[list[bytes], list[float]]  # as many members as scores
 LexEnd = tuple[bytes | None, bool]
+ScoreRange = tuple[float, float, bool, bool]  # low, high, and whether each is left out
 
 _order_of: Final = itemgetter(1, 0)
 
@@ -97,13 +101,14 @@ class _Flat:
         del scores[at]
         self.insert(member, new)
 
-    def between(self, low: float, high: float) -> Iterator[Iterable[Element]]:
-        """Iterate over the elements of scores from low to high (exclusive), block by block."""
-        scores = self.scores
-        start = bisect_left(scores, low)
-        stop = bisect_left(scores, high, start)
-        if start < stop:
-            yield zip(self.members[start:stop], scores[start:stop], strict=True)
+    def between(self, ranges: Iterable[Range]) -> Iterator[Part]:
+        """Iterate over the elements of each range of scores, block by block."""
+        members, scores = self.members, self.scores
+        for low, high in ranges:
+            start = bisect_left(scores, low)
+            stop = bisect_left(scores, high, start)
+            if start < stop:
+                yield members, scores, start, stop
 
     def rank_of_score(self, score: float, after: bool) -> int:
         """Return how many elements are below a score, or (after) not above it."""
@@ -125,11 +130,26 @@ class _Flat:
         """Return the elements of these ranks, in order."""
         return self.members[start:stop], self.scores[start:stop].tolist()
 
+    def members_between(self, ends: ScoreRange, offset: int, limit: int) -> list[bytes]:
+        """Return the members of a range of scores, in order, but for the first `offset` of them,
+        and at most `limit`.
+        """
+        low, high, low_open, high_open = ends
+        scores = self.scores
+        start = (bisect_right if low_open else bisect_left)(scores, low) + offset
+        stop = (bisect_left if high_open else bisect_right)(scores, high)
+        return self.members[start : min(stop, start + limit)]
+
     def pop_at(self, start: int, stop: int) -> Columns:
         """Remove the elements of these ranks; return them."""
         removed = self.columns_at(start, stop)
         del self.scores[start:stop], self.members[start:stop]
         return removed
+
+    def pop_end(self, highest: bool) -> Element:
+        """Remove the lowest or the highest element; return it."""
+        at = -1 if highest else 0
+        return self.members.pop(at), self.scores.pop(at)
 
     def __iter__(self) -> Iterator[Element]:
         return iter(zip(self.members, self.scores, strict=True))
@@ -250,16 +270,21 @@ class _Blocks:
             self._groups[at >> _GROUP_BITS] -= 1
             self.insert(self._members[at].pop(place), new)
 
-    def between(self, low: float, high: float) -> Iterator[Iterable[Element]]:
-        """Iterate over the elements of scores from low to high (exclusive), block by block."""
-        for at in range(bisect_left(self._last_scores, low), len(self._scores)):
-            scores = self._scores[at]
-            start = bisect_left(scores, low)
-            stop = bisect_left(scores, high, start)
-            if start < stop:
-                yield zip(self._members[at][start:stop], scores[start:stop], strict=True)
-            if stop < len(scores):
-                return
+    def between(self, ranges: Iterable[Range]) -> Iterator[Part]:
+        """Iterate over the elements of each range of scores, block by block."""
+        last_scores = self._last_scores
+        count = len(last_scores)
+        for low, high in ranges:
+            at = bisect_left(last_scores, low)
+            while at < count:
+                scores = self._scores[at]
+                start = bisect_left(scores, low)
+                stop = bisect_left(scores, high, start)
+                if start < stop:
+                    yield self._members[at], scores, start, stop
+                if stop < len(scores):
+                    break
+                at += 1
 
     def rank_of_score(self, score: float, after: bool) -> int:
         """Return how many elements are below a score, or (after) not above it."""
@@ -286,9 +311,11 @@ class _Blocks:
 
     def members_at(self, start: int, stop: int) -> list[bytes]:
         """Return the members of these ranks, in order."""
+        blocks = self._members
+        if stop <= len(blocks[0]):
+            return blocks[0][start:stop]
         at, place = self._place(start)
         size = stop - start
-        blocks = self._members
         found = blocks[at][place : place + size]
         while len(found) < size:
             at += 1
@@ -308,17 +335,44 @@ class _Blocks:
             scores += self._scores[at][:left]
         return members, scores.tolist()
 
+    def members_between(self, ends: ScoreRange, offset: int, limit: int) -> list[bytes]:
+        """Return the members of a range of scores, in order, but for the first `offset` of them,
+        and at most `limit`.
+        """
+        low, high, low_open, high_open = ends
+        first = bisect_right if low_open else bisect_left
+        behind = bisect_left if high_open else bisect_right
+        found: list[bytes] = []
+        block = first(self._last_scores, low)
+        if block == len(self._scores):
+            return found
+        start = first(self._scores[block], low) + offset
+        for at in range(block, len(self._scores)):
+            scores = self._scores[at]
+            stop = behind(scores, high)
+            if start < stop:
+                found += self._members[at][start : min(stop, start + limit - len(found))]
+            if stop < len(scores) or len(found) >= limit:
+                break
+            start = max(start - len(scores), 0)
+        return found
+
+    def pop_end(self, highest: bool) -> Element:
+        """Remove the lowest or the highest element, which is not the only one; return it."""
+        at = len(self._scores) - 1 if highest else 0
+        place = len(self._scores[at]) - 1 if highest else 0
+        score = self._scores[at][place]
+        return self._remove(at, place), score
+
     def pop_at(self, start: int, stop: int) -> Columns:
         """Remove the elements of these ranks, which are not all; return them."""
-        if stop - start == 1:
-            at, place = self._place(start)
-            score = self._scores[at][place]
-            return [self._remove(at, place)], [score]
         removed = self.columns_at(start, stop)
         self._found = None
         first, place = self._place(start)
         last, end = self._place(stop - 1)
         end += 1
+        blocks = len(self._members)
+        in_first = min(len(self._members[first]) - place, stop - start)
         if first == last:
             del self._members[first][place:end], self._scores[first][place:end]
         else:
@@ -334,7 +388,11 @@ class _Blocks:
                 self._last_scores[at] = self._scores[at][-1]
             else:
                 self._drop(at)
-        self._count(first >> _GROUP_BITS)
+        if len(self._members) == blocks:
+            self._groups[first >> _GROUP_BITS] -= in_first
+            self._groups[last >> _GROUP_BITS] -= stop - start - in_first
+        else:
+            self._count(first >> _GROUP_BITS)
         for at in (first + 1, first):
             if at < len(self._members) > 1 and len(self._members[at]) < BLOCK_MIN:
                 self._join(at)
@@ -596,17 +654,20 @@ class SortedSet:
         if self._listpack:
             score += 0.0
         self._order.move(member, old, score)
-        if self._map is not None:
-            self._map[member] = score
+        scores = self._map
+        if scores.__class__ is Table:
+            scores.bucket(member)[member] = score
+        elif scores is not None:
+            scores[member] = score
 
     def remove(self, member: bytes) -> bool:
         """Remove member; tell whether it was there."""
-        score = self.score(member)
+        scores = self._map
+        score = self.score(member) if scores is None else scores.pop(member, None)
         if score is None:
             return False
         self._order.remove(member, score)
-        if self._map is not None:
-            self._map.pop(member)
+        if scores is not None:
             self._shrink()
         return True
 
@@ -645,15 +706,30 @@ class SortedSet:
             self._shrink()
         return removed
 
+    def pop_end(self, highest: bool) -> Element:
+        """Remove the lowest or the highest element and return it; the set is not empty."""
+        member, score = self._order.pop_end(highest)
+        scores = self._map
+        if scores is not None:
+            scores.pop(member)
+            self._shrink()
+        return member, score
+
+    def members_between(self, ends: ScoreRange, offset: int, limit: int) -> list[bytes]:
+        """Return the members of a range of scores, in order, but for the first `offset` of them,
+        and at most `limit` (negative: all). Quicker than by ranks, which nobody needs to know.
+        """
+        return self._order.members_between(ends, offset, limit if limit >= 0 else sys.maxsize)
+
     def rank_of_score(self, score: float, after: bool = False) -> int:
         """Return how many elements are below a score, or (after) not above it."""
         return self._order.rank_of_score(score, after)
 
-    def between(self, low: float, high: float) -> Iterator[Iterable[Element]]:
-        """Iterate over the elements of scores from low to high (exclusive), in order, some at a
-        time; nothing may change meanwhile. Quicker than by ranks, which nobody needs to know.
+    def between(self, ranges: Iterable[Range]) -> Iterator[Part]:
+        """Iterate over the elements of each range of scores, in order, some at a time; nothing may
+        change meanwhile. Quicker than by ranks, which nobody needs to know.
         """
-        return self._order.between(low, high)
+        return self._order.between(ranges)
 
     def ranks_by_score(
         self, low: float, high: float, low_open: bool = False, high_open: bool = False
@@ -732,8 +808,11 @@ class SortedSet:
             size += count * sys.getsizeof(0.0)
         if not count:
             return size
-        step = max(1, count // samples) if samples else 1
-        seen = [sys.getsizeof(member) for member in islice(self, 0, None, step)]
+        if samples:
+            ranks = range(0, count, max(1, count // samples))
+            seen = [sys.getsizeof(self._order.members_at(at, at + 1)[0]) for at in ranks]
+        else:
+            seen = list(map(sys.getsizeof, self))
         return size + sum(seen) * count // len(seen)
 
     def free(self, steps: int) -> int:
@@ -774,11 +853,13 @@ class SortedSet:
         """Go back to a smaller form if there are few members left."""
         scores: Any = self._map
         size = len(scores)
+        if size > FLAT_MAX // 2:
+            return
         if size <= MAP_ABOVE // 2:
             if isinstance(self._order, _Blocks):
                 self._order = self._order.flat()
             self._map = None
-        elif size <= FLAT_MAX // 2 and isinstance(self._order, _Blocks):
+        elif isinstance(self._order, _Blocks):
             self._order = self._order.flat()
             self._map = dict(scores.items())
 

@@ -22,8 +22,22 @@ from shoal.proto.numbers import INT64_MAX
 from shoal.worker.values import radix
 from shoal.worker.values.consumer_group import UNKNOWN, Consumer, Group, Nack, referenced
 from shoal.worker.values.limits import LIMITS
-from shoal.worker.values.stream_id import MAX_ID, format_id
-from shoal.worker.values.stream_node import MAX_INTEGER_BYTES, Item, Node
+from shoal.worker.values.stream_id import (
+    FEW,
+    MAX_ID,
+    SEQ_BITS,
+    SEQ_MASK,
+    SEQ_TEXTS,
+    format_id,
+)
+from shoal.worker.values.stream_node import (
+    INTEGER_DIGITS,
+    MAX_INTEGER_BYTES,
+    STRING_BYTES,
+    Item,
+    Node,
+    text_bytes,
+)
 
 # Nodes beside the last one that stay unpacked: where one reader reads, and where the trimming is.
 WARM: Final = 2
@@ -72,6 +86,10 @@ class Stream:
 
     __slots__ = (
         "_firsts",
+        "_made_id",
+        "_made_ms",
+        "_made_seq",
+        "_made_text",
         "_nodes",
         "_warm",
         "entries_added",
@@ -97,6 +115,9 @@ class Stream:
         self._nodes: list[Node] = []
         self._firsts: list[int] = []
         self._warm: list[Node] = []
+        # The last ID that `append_pair` made, its two numbers, and the first of them printed.
+        self._made_id = self._made_ms = self._made_seq = 0
+        self._made_text = b"0"
         self.radix_nodes = radix.EMPTY
 
     def __len__(self) -> int:
@@ -140,10 +161,22 @@ class Stream:
 
     def _drop_node(self, at: int) -> None:
         node = self._nodes.pop(at)
+        node.clear()
         del self._firsts[at]
         self.radix_nodes -= radix.nodes_of(self._firsts, node.first)
         if node in self._warm:
             self._warm.remove(node)
+
+    def _drop_first(self, count: int) -> None:
+        """Remove so many nodes in front."""
+        firsts = self._firsts
+        for at in range(count):
+            self.radix_nodes -= radix.nodes_of(firsts, firsts[at], at + 1)
+        gone = self._nodes[:count]
+        for node in gone:
+            node.clear()
+        self._warm = [node for node in self._warm if node not in gone]
+        del self._nodes[:count], firsts[:count]
 
     def _refresh_first(self) -> None:
         """Find `first_id` anew after entries were deleted."""
@@ -200,21 +233,94 @@ class Stream:
         nodes = self._nodes
         if nodes:
             node = nodes[-1]
-            most = LIMITS.stream_node_max_entries
-            room = min(LIMITS.stream_node_max_bytes or MAX_NODE_BYTES, MAX_NODE_BYTES) - size
+            most, room = LIMITS.stream_node_max_entries, LIMITS.stream_node_max_bytes
+            if not 0 < room < MAX_NODE_BYTES:
+                room = MAX_NODE_BYTES
+            used = node.bytes_without_counts + size
             if (most and node.live + node.dead >= most) or (
-                node.bytes_without_counts + 2 * MAX_INTEGER_BYTES >= room
-                and node.listpack_bytes() >= room
+                used + 2 * MAX_INTEGER_BYTES >= room and node.listpack_bytes() + size >= room
             ):
                 node = self._begin_node(entry_id, fields[::2])
         else:
             node = self._begin_node(entry_id, fields[::2])
         node.append(entry_id, fields)
-        self.length += 1
         self.entries_added += 1
         self.last_id = entry_id
-        if self.length == 1:
+        if not self.length:
             self.first_id = entry_id
+        self.length += 1
+
+    def append_pair(self, now_ms: int, name: bytes, value: bytes) -> bytes | None:
+        """Add an entry of one field: `append_next`, written for the machine.
+
+        Returns: as `append_next`.
+        """
+        length = len(value)
+        size = len(name) + length
+        nodes = self._nodes
+        node = nodes[-1] if nodes else None
+        room = LIMITS.stream_node_max_bytes
+        if (
+            node is None
+            or name != node.only_name
+            or node.live + node.dead >= LIMITS.stream_node_max_entries
+            or node.bytes_without_counts + size + 2 * MAX_INTEGER_BYTES >= room
+            or room > MAX_NODE_BYTES
+            or (ids := node.ids) is None
+            or (items := node.items) is None
+        ):
+            return self.append_next(now_ms, (name, value), size)
+        last_id = self.last_id
+        entry_id = last_id + 1
+        if last_id is self._made_id and now_ms <= self._made_ms:
+            seq = self._made_seq + 1
+        else:
+            if entry_id > MAX_ID:
+                return None
+            entry_id = max(entry_id, now_ms << SEQ_BITS)
+            seq = entry_id & SEQ_MASK
+            self._made_ms = entry_id >> SEQ_BITS
+            self._made_text = b"%d" % self._made_ms
+        if entry_id >= node.far:
+            node.find_id_bytes(entry_id)
+        known = INTEGER_DIGITS < length < 4096
+        text_size = STRING_BYTES[length] if known else text_bytes(value)
+        node.bytes_without_counts += node.alike_bytes + node.id_bytes + text_size
+        ids.append(entry_id)
+        items.append((value,))
+        node.packed = None
+        node.last = self.last_id = entry_id
+        node.live += 1
+        self.entries_added += 1
+        if not self.length:
+            self.first_id = entry_id
+        self.length += 1
+        if seq < FEW:
+            self._made_id, self._made_seq = entry_id, seq
+            return self._made_text + SEQ_TEXTS[seq]
+        return b"%b-%d" % (self._made_text, seq)
+
+    def append_next(self, now_ms: int, fields: tuple[bytes, ...], size: int) -> bytes | None:
+        """Add an entry with the next ID of this time, or the next one at all.
+
+        Args:
+            now_ms: ms since the epoch.
+            fields, size: as of `append`.
+        Returns: its ID, printed; None, and nothing is added, if there is no ID left, or the fields
+            are too large.
+        """
+        if size > MAX_NODE_BYTES:
+            return None
+        entry_id = self.last_id + 1
+        ms = entry_id >> SEQ_BITS
+        if ms < now_ms:
+            ms = now_ms
+            entry_id = ms << SEQ_BITS
+        elif entry_id > MAX_ID:
+            return None
+        self.append(entry_id, fields, size)
+        seq = entry_id & SEQ_MASK
+        return b"%d" % ms + SEQ_TEXTS[seq] if seq < FEW else b"%d-%d" % (ms, seq)
 
     def _find(self, entry_id: int) -> tuple[int, int] | None:
         """Return the indexes of the node and of the entry in it, None if there is no such entry."""
@@ -276,6 +382,21 @@ class Stream:
                 items.reverse()
             yield node.names, ids, items
 
+    def new_runs(self, group: Group, limit: int) -> list[Run]:
+        """Return the entries that are new to a group, at most `limit`, negative for all."""
+        node, last_id = group.node, group.last_id
+        if node is not None and node.first <= last_id < node.last and limit > 0:
+            ids, items = node.ids, node.items
+            if ids is not None and items is not None:
+                at = bisect_right(ids, last_id)
+                stop = at + limit
+                if stop <= len(ids):
+                    return [(node.names, ids[at:stop], items[at:stop])]
+        runs = list(self.runs(last_id + 1, limit=limit))
+        if runs:
+            group.node = self._nodes[bisect_right(self._firsts, runs[-1][1][-1]) - 1]
+        return runs
+
     # -- deleting ----------------------------------------------------------------------------------
 
     def delete(self, entry_id: int) -> bool:
@@ -327,10 +448,17 @@ class Stream:
             references: see `References`.
         """
         deleted, at = 0, 0
-        while at < len(self._nodes):
+        nodes = self._nodes
+        if (
+            approximate
+            and max_length is not None
+            and (not nodes or self.length - nodes[0].live < max_length)
+        ):
+            return 0  # as nearly always
+        while at < len(nodes):
             if max_length is not None and self.length <= max_length:
                 break
-            node = self._nodes[at]
+            node = nodes[at]
             live = node.live
             if limit and deleted + live > limit:
                 break
@@ -339,7 +467,7 @@ class Stream:
             else:
                 whole = node.last < min_id
             if whole and references is References.KEEP:
-                self._drop_node(at)
+                at += 1  # it goes below, with all the others at once
                 self.length -= live
                 deleted += live
                 continue
@@ -353,6 +481,8 @@ class Stream:
             if not whole:
                 break
             at += 1
+        if at and references is References.KEEP:
+            self._drop_first(at)
         if deleted:
             self._refresh_first()
         return deleted
@@ -383,6 +513,11 @@ class Stream:
 
     # -- groups ------------------------------------------------------------------------------------
 
+    @property
+    def pending(self) -> int:
+        """The number of pending entries of all groups, also of entries that have gone."""
+        return sum([len(group.pending) for group in self.groups.values()])
+
     def has_deleted_from(self, start: int) -> bool:
         """Tell whether an entry from this ID on may have been deleted by XDEL."""
         return self.length > 0 and 0 < self.max_deleted_id >= start
@@ -406,10 +541,11 @@ class Stream:
 
     def _counts(self, group: Group) -> bool:
         """Tell whether entries_read of a group holds for its last ID, and goes on by counting."""
+        last_id = group.last_id
         return (
             group.entries_read != UNKNOWN
-            and group.last_id >= self.first_id
-            and not self.has_deleted_from(group.last_id)
+            and last_id >= self.first_id
+            and (self.max_deleted_id < last_id or not self.has_deleted_from(last_id))
         )
 
     def lag(self, group: Group) -> int | None:
@@ -497,8 +633,7 @@ class Stream:
         self._warm.clear()
         while self._nodes and freed < steps:
             freed += self._nodes.pop().live + 1
-        if not self._nodes:
-            self.length = 0
+        self.length = len(self.groups) + len(self._nodes)  # 0 when nothing is left
         return freed
 
     def check(self) -> None:
@@ -522,6 +657,8 @@ class Stream:
         assert self.radix_nodes == count, "nodes of the radix tree"
         for group in self.groups.values():
             group.check()
+            last = group.node
+            assert last is None or last.ids is None or last in self._nodes, "a node that is gone"
 
 
 def fields_of(names: tuple[bytes, ...], item: Item) -> list[bytes]:

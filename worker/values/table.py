@@ -20,13 +20,16 @@ What always holds:
   that.
 - `_depths[i]` is the depth of `_directory[i]`; `_at_depth[d]` is the number of buckets of depth d.
 - no bucket has more than BUCKET_MAX entries, unless it is of MAX_DEPTH.
+- no bucket has more than `_densest` entries for each of its places in the directory. That bound is
+  what a random choice is made by; it is BUCKET_MAX until `_measure` looks for the real one.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, repeat
+from operator import rshift, sub
 from random import Random
 from typing import Any, Final
 
@@ -36,6 +39,11 @@ BUCKET_MAX: Final = 96
 BUCKET_MIN: Final = 24
 # Hashes are salted, so that nobody can choose them: 2**32 buckets are never wanted.
 MAX_DEPTH: Final = 32
+# Places of the directory up to which `_measure` goes through it: it takes 1 ms then.
+MEASURED_MAX: Final = 1 << 14
+
+# Places of the directory that are looked at to tell the size of the buckets.
+_SIZED: Final = 1024
 
 _MASK: Final = (1 << POSITION_BITS) - 1
 
@@ -47,7 +55,16 @@ class Table:
     needed, and those that a dict cannot offer: `scan`, `random_item`, `free`.
     """
 
-    __slots__ = ("_at_depth", "_depth", "_depths", "_directory", "_shift", "_size")
+    __slots__ = (
+        "_at_depth",
+        "_densest",
+        "_depth",
+        "_depths",
+        "_directory",
+        "_measured",
+        "_shift",
+        "_size",
+    )
 
     def __init__(self, items: Iterable[tuple[bytes, Any]] = ()) -> None:
         """Hold the items; of equal keys the last counts."""
@@ -56,6 +73,8 @@ class Table:
         self._depth = 0
         self._shift = POSITION_BITS
         self._at_depth: list[int] = [1]
+        self._densest = BUCKET_MAX
+        self._measured = 0  # the size when `_densest` was looked for, 0: it has to be
         self._size = 0
         for key, value in items:
             self[key] = value
@@ -92,8 +111,8 @@ class Table:
         bucket[key] = value
         if len(bucket) != before:
             self._size += 1
-            if before >= BUCKET_MAX:
-                self._split(position)
+            if before >= self._densest:
+                self._crowd(position, before + 1)
 
     def pop(self, key: bytes, default: Any = None) -> Any:
         """Remove key; return its value, or the default if it was not there."""
@@ -146,6 +165,7 @@ class Table:
         twin._depths = self._depths.copy()
         twin._depth, twin._shift = self._depth, self._shift
         twin._at_depth = self._at_depth.copy()
+        twin._densest, twin._measured = self._densest, self._measured
         twin._size = self._size
         directory: list[Bucket] = []
         for bucket, depth in self._distinct():
@@ -177,17 +197,23 @@ class Table:
 
     def random_item(self, random: Random) -> tuple[bytes, Any]:
         """Return an entry, each with the same chance; the table is not empty."""
-        directory, depths, depth = self._directory, self._depths, self._depth
-        # A place in the directory hits a bucket in proportion to its interval, so one of twice the
-        # interval must be thrown away twice as often, and one half full half the time.
-        while True:
-            at = random.getrandbits(depth) if depth else 0
-            bucket = directory[at]
-            pick = int(random.random() * (BUCKET_MAX << (depth - depths[at])))
-            if pick < len(bucket):
-                return next(islice(bucket.items(), pick, None))
-            if depths[at] >= MAX_DEPTH and len(bucket) > BUCKET_MAX:
-                raise AssertionError("hashes are not spread")
+        bucket, key = self._draw(random)
+        return key, bucket[key]
+
+    def random_key(self, random: Random) -> bytes:
+        """Return a key, each with the same chance; the table is not empty."""
+        return self._draw(random)[1]
+
+    def pop_random(self, random: Random) -> bytes:
+        """Remove an entry, each with the same chance, and return its key; the table is not
+        empty.
+        """
+        bucket, key = self._draw(random)
+        del bucket[key]
+        self._size -= 1
+        if len(bucket) < BUCKET_MIN // 2:
+            self._join(hash(key) & _MASK)
+        return key
 
     def free(self, steps: int) -> int:
         """Let go of up to about `steps` entries; return how many. The table is of no use then."""
@@ -201,9 +227,16 @@ class Table:
         return freed
 
     def memory_bytes(self) -> int:
-        """Return the bytes of the table itself, without keys and values."""
-        size = sum([sys.getsizeof(bucket) for bucket in self.buckets()])
-        return size + sys.getsizeof(self._directory) + sys.getsizeof(self._depths)
+        """Return the bytes of the table itself, without keys and values; of large ones about
+        _SIZED buckets are looked at.
+        """
+        directory, depths, depth = self._directory, self._depths, self._depth
+        step = max(1, len(directory) // _SIZED)
+        shares = [
+            sys.getsizeof(directory[at]) >> (depth - depths[at])
+            for at in range(0, len(directory), step)
+        ]
+        return sum(shares) * step + sys.getsizeof(directory) + sys.getsizeof(depths)
 
     def check(self) -> None:
         """Assert what the module's text says always holds."""
@@ -219,6 +252,7 @@ class Table:
             assert all(one is bucket for one in directory[at : at + span])
             assert depths[at : at + span] == [own] * span
             assert len(bucket) <= BUCKET_MAX or own == MAX_DEPTH
+            assert len(bucket) <= self._densest * span
             for key in bucket:
                 assert at <= (hash(key) & _MASK) >> self._shift < at + span
             counts[own] += 1
@@ -236,6 +270,39 @@ class Table:
             depth = self._depths[at]
             yield self._directory[at], depth
             at += 1 << (self._depth - depth)
+
+    def _draw(self, random: Random) -> tuple[Bucket, bytes]:
+        """Return a key, each with the same chance, and its bucket."""
+        directory, depths, depth = self._directory, self._depths, self._depth
+        bits, fraction = random.getrandbits, random.random
+        # A place in the directory hits a bucket in proportion to its interval, so one of twice the
+        # interval must be thrown away twice as often, and one half full half the time.
+        while True:
+            at = bits(depth)
+            bucket = directory[at]
+            pick = int(fraction() * (self._densest << (depth - depths[at])))
+            if pick < len(bucket):
+                return bucket, next(islice(bucket, pick, None))
+            if not 3 * self._measured <= 4 * self._size <= 6 * self._measured:
+                self._measure()
+
+    def _measure(self) -> None:
+        """Look for the most entries that a bucket has for each of its places."""
+        self._measured = self._size
+        if len(self._directory) <= MEASURED_MAX:
+            spans = map(sub, repeat(self._depth), self._depths)  # their logarithms
+            self._densest = 1 + max(map(rshift, map(len, self._directory), spans))
+
+    def _crowd(self, position: int, size: int) -> None:
+        """Do what is to be done after the bucket of a position grew to so many entries, which may
+        be too many for it or for `_densest`.
+        """
+        at = position >> self._shift
+        if size > BUCKET_MAX and self._depths[at] < MAX_DEPTH:
+            self._split(position)
+        else:
+            span = 1 << (self._depth - self._depths[at])
+            self._densest = max(self._densest, -(-size // span))
 
     def _split(self, position: int) -> None:
         """Split the bucket of a position, again if all its entries fall into one half."""
@@ -261,12 +328,17 @@ class Table:
             self._depths[first : first + span] = [depth + 1] * span
             self._at_depth[depth] -= 1
             self._at_depth[depth + 1] += 2
+            self._densest = max(self._densest, len(low), len(high))
 
     def _double(self) -> None:
-        self._directory = [bucket for bucket in self._directory for _ in (0, 1)]
-        self._depths = [depth for depth in self._depths for _ in (0, 1)]
+        # By slices, which is ten times as quick: it is the one step that grows with the table.
+        directory, depths = self._directory * 2, self._depths * 2
+        directory[::2] = directory[1::2] = self._directory
+        depths[::2] = depths[1::2] = self._depths
+        self._directory, self._depths = directory, depths
         self._depth += 1
         self._shift -= 1
+        self._measured = 0
         if len(self._at_depth) <= self._depth:
             self._at_depth.append(0)
 
@@ -294,3 +366,5 @@ class Table:
                 self._at_depth.pop()
                 self._depth -= 1
                 self._shift += 1
+                # Each bucket has half the places now, and none is of MAX_DEPTH.
+                self._densest, self._measured = BUCKET_MAX, 0
