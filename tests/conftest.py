@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support.differential import Compare
 from support.servers import Oracle, Shoal
+
+# No test has a time limit: how long an example takes says how busy the machine is.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # As far as they go the same options as the oracle's, so that CONFIG GET and INFO compare.
 SUBJECT_OPTIONS = ("--save", "", "--appendonly", "no", "--enable-debug-command", "yes")
