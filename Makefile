@@ -40,7 +40,7 @@ serve: .venv/serve.stamp
 
 test: .venv/test.stamp
 	@sh tests/support/install_redis_tools.sh
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 simulate: .venv/test.stamp
 	SHOAL_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation -q -k 'histories or payload_of' $(ARGS)
