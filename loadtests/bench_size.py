@@ -405,7 +405,7 @@ def _ping_lines(pings: dict[str, dict[tuple[str, str], Latency]], size: int) -> 
     asked = list(next(iter(pings.values())))
     rows = []
     for kind, what in asked:
-        row = [f"{what} {kind}"]
+        row = [f"{what} {kind}".rstrip()]
         for found in pings.values():
             one = found[kind, what]
             row += [f"{one.call_ms:.1f}", f"{one.p50_ms:.2f}", f"{one.p999_ms:.2f}"]

@@ -157,10 +157,14 @@ DEBUG: Table = {
         mask(OBJECT, "DEBUG OBJECT k"),
     ],
     "log": ["DEBUG LOG hello", "DEBUG LOG", "DEBUG LOG a b"],
-    "quicklist-packed-threshold": [
-        f"DEBUG QUICKLIST-PACKED-THRESHOLD {size}"
-        for size in ("100b", "0", "1", "4gb", "4293918720", "4293918721", "5gb", "-1", "x", "1gb 1")
-    ],
+    "quicklist-packed-threshold": Case(
+        *(
+            f"DEBUG QUICKLIST-PACKED-THRESHOLD {size}"
+            for size in ("100b", "0", "1", "4gb", "4293918720", "4293918721", "5gb", "-1", "x")
+        ),
+        "DEBUG QUICKLIST-PACKED-THRESHOLD 1gb 1",
+        cleanup=["DEBUG QUICKLIST-PACKED-THRESHOLD 0"],  # the default
+    ),
     "dict-resizing": ["DEBUG DICT-RESIZING 1", "DEBUG DICT-RESIZING"],
     "reload without a log": [
         "SET a 1",
