@@ -41,6 +41,26 @@ def test_as_a_dict(seed: int) -> None:
     assert len(list(table.buckets())) == 1, "an empty table keeps no buckets"
 
 
+@pytest.mark.parametrize("step", [1, -1])
+def test_entries_may_come_in_the_order_of_their_places(step: int) -> None:
+    """As out of another table: then all of a full bucket fall into one half of it."""
+    names = list(Table((key(n), n) for n in range(20_000)))[::step]
+    table = Table()
+    for name in names:
+        table[name] = None
+    table.check()
+    assert sorted(table) == sorted(names)
+
+
+def test_a_full_bucket_is_split_after_a_random_pick_too() -> None:
+    table, random = Table(), Random(3)
+    for n in range(3000):
+        table[key(n)] = n
+        if n % 10 == 0:
+            table.random_item(random)
+        table.check()
+
+
 def test_a_copy_is_another_table() -> None:
     table = Table((key(n), n) for n in range(5000))
     twin = table.copy()

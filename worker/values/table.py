@@ -111,7 +111,8 @@ class Table:
         bucket[key] = value
         if len(bucket) != before:
             self._size += 1
-            if before >= self._densest:
+            # Either may be the smaller: `_densest` also counts what a split does not part at once.
+            if before >= self._densest or before >= BUCKET_MAX:
                 self._crowd(position, before + 1)
 
     def pop(self, key: bytes, default: Any = None) -> Any:
