@@ -90,13 +90,17 @@ class _Pipeline:
       for each argument. If that proves nothing, the commands are encoded again and compared. (`*0`
       has no place here either way: it is no command.)
 
+    Arguments of streams are `*`, `>`, `~` or `=` alone. None of these begins a reply if a CRLF
+    follows, as hiredis fails without a number there; so they count for nothing above.
+
     Before that, the element counts in the chunk must not add up to more than the chunk could
     hold, because hiredis allocates an array when it sees its header.
     """
 
-    __slots__ = ("_feed", "_gets", "_has_data")
+    __slots__ = ("_feed", "_gets", "_has_data", "_lone_stars")
 
     def __init__(self) -> None:
+        self._lone_stars = False
         self._renew()
 
     def _renew(self) -> None:
@@ -116,11 +120,20 @@ class _Pipeline:
             return None
         # Several times faster than data.count(b"*").
         stars = len(data) - len(data.replace(b"*", b""))
+        if self._lone_stars:  # so it was the last time
+            lone = data.count(b"*\r\n")
+            stars -= lone
+            self._lone_stars = lone > 0
         if len(data) > _LARGE_COMMAND_BYTES * stars or len(data) > _PIPELINE_BYTES:
             return None
         # `int in bytes` is memchr; a bytes object on the left would cost ten times as much.
-        aggregates = 62 in data or 126 in data or 124 in data or 37 in data
-        doubtful = aggregates or 43 in data or 61 in data or 40 in data
+        aggregates = (
+            (62 in data and _may_begin(data, b">"))
+            or (126 in data and _may_begin(data, b"~"))
+            or 124 in data
+            or 37 in data
+        )
+        doubtful = aggregates or 43 in data or 40 in data or (61 in data and _may_begin(data, b"="))
         large = _large_array(data) or (aggregates and _large_other(data))
         if large and self._announces_too_much(data):
             return None
@@ -183,8 +196,14 @@ class _Pipeline:
             return (
                 False  # they completed the last command of a chunk that was cut behind an argument
             )
+        self._lone_stars = True
         del commands[types.index(hiredis.PushNotification) :]
         return commands
+
+
+def _may_begin(data: bytes, mark: bytes) -> bool:
+    """Tell whether a byte is anywhere in data but in front of a CRLF."""
+    return len(data) - len(data.replace(mark, b"")) > data.count(mark + b"\r\n")
 
 
 _split_pipeline: Final = _Pipeline().split

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given, settings
+from shoal.proto import resp_reader
 from shoal.proto.limits import MAX_REQUEST_LINE_BYTES
 from shoal.proto.quoting import split_args
 from shoal.proto.resp_reader import RequestReader
@@ -140,6 +141,7 @@ _words = st.one_of(
     st.binary(max_size=12),
     st.lists(st.sampled_from(_TELLING), max_size=12).map(bytes),
     st.sampled_from([b"", b"*1\r\n$4\r\nPING\r\n", b">0\r\n", b"\r\n*2\r\n$", b"*", b"x" * 1030]),
+    st.sampled_from([b"*", b">", b"~", b"=", b"+", b"$", b"a*", b"=\r\n", b"*\r\n*"]),
 )
 _argvs = st.lists(st.lists(_words, min_size=1, max_size=11), max_size=9)
 _places = st.lists(st.integers(0, 1 << 16), max_size=9)
@@ -518,9 +520,28 @@ def test_pipelines_do_take_the_fast_way(monkeypatch: pytest.MonkeyPatch) -> None
         [[b"SET", b"k*", b"***"], [b"KEYS", b"*"]] * 5,
         [[b"SET", b"k", b"+=(%~>|"]] * 5,
         [[b"SET", b"*", b">0\r\n"]] * 3,
+        [[b"XADD", b"k", b"MAXLEN", b"~", b"9", b"*", b"f", b"=" * 70]] * 5,
+        [[b"XADD", b"k", b"*", b"f*", b"**"], [b"XTRIM", b"k", b"MAXLEN", b"=", b"*"]] * 5,
+        [[b"XREADGROUP", b"GROUP", b"g", b"c", b"STREAMS", b"k", b">"]] * 5,
         [[b"MGET", *[b"k"] * 200]] * 3,
     ):
         assert RequestReader().feed(b"".join(pack(*argv) for argv in argvs)) == argvs
+
+
+def test_lone_stars_are_counted_from_the_second_time_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_up = resp_reader._Pipeline._fill_up
+    filled = []
+
+    def note(self: resp_reader._Pipeline, stars: int) -> list[list[bytes]] | bool:
+        filled.append(stars)
+        return fill_up(self, stars)
+
+    monkeypatch.setattr(resp_reader._Pipeline, "_fill_up", note)
+    adds, sets = [[b"XADD", b"k", b"*", b"f", b"v" * 300]] * 5, [[b"SET", b"k", b"v" * 600]] * 5
+    read = RequestReader().feed
+    for argvs in (sets, adds, adds, adds, sets, sets):
+        assert read(b"".join(pack(*argv) for argv in argvs)) == argvs
+    assert filled == [10]
 
 
 # -- memory and work -------------------------------------------------------------------------------
