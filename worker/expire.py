@@ -25,10 +25,10 @@ from shoal.worker.values.hash import NEVER, Hash
 
 # Keys looked at, and fields deleted, between two looks at the clock: 0.1 to 0.3 ms if all expire.
 SLICE: Final = 128
-# Entries of garbage freed in one step, some 0.02 ms. Each may be the last one in a block of memory
+# Entries of garbage freed in one step, some 0.01 ms. Each may be the last one in a block of memory
 # that goes back to the system, which takes another 0.05 ms: of a table, freed in the order of
 # hashes, nearly all of them do so in the last steps.
-GARBAGE_STEPS: Final = 128
+GARBAGE_STEPS: Final = 64
 # Weight of one run in the running estimate of keys that are expired and still there, as in Redis.
 STALE_WEIGHT: Final = 0.05
 
