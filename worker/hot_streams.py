@@ -16,7 +16,12 @@ from shoal.proto.replies import BULK_HEADERS, CRLF, NULL_ARRAY, bulk
 from shoal.proto.slots import key_slot
 from shoal.worker.aof import Segment
 from shoal.worker.commands.consumer_groups import GROUP_WORD, read_new
-from shoal.worker.commands.streams import COUNT_WORD, STREAMS_WORD
+from shoal.worker.commands.streams import (
+    COUNT_WORD,
+    MAXLEN_WORD,
+    STREAMS_WORD,
+    default_trim_limit,
+)
 from shoal.worker.direct import BIG_REPLY, Answer
 from shoal.worker.keyspace import Store
 from shoal.worker.values.stream import Stream
@@ -58,9 +63,11 @@ class HotStreams:
         return counts
 
     def xadd(self, argv: list[bytes]) -> Answer:
-        """XADD of one field, with an ID of the server's choice, to a stream that never expires."""
+        """XADD of one field, with an ID of the server's choice, alone or behind `MAXLEN ~ n`, to a
+        stream that never expires.
+        """
         if len(argv) != 5 or argv[2] != b"*":
-            return self._xadd(argv)
+            return self._xadd_capped(argv)
         _, key, _, name, value = argv
         slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
         table = self._write[slot]
@@ -75,6 +82,29 @@ class HotStreams:
         self._xadds += 1
         if self._segment is not None:
             self._segment.log(self._index, (b"XADD", key, text, name, value))
+        return BULK_HEADERS[len(text)] + text + CRLF
+
+    def _xadd_capped(self, argv: list[bytes]) -> Answer:
+        if len(argv) != 8 or argv[5] != b"*" or argv[3] != b"~" or argv[2] not in MAXLEN_WORD:
+            return self._xadd(argv)
+        _, key, _, _, number, _, name, value = argv
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._write[slot]
+        if table is None:
+            return slot
+        stream = table.get(key)
+        most = parse_int(number)
+        if stream.__class__ is not Stream or stream.expire_ms or most is None or most < 0:
+            return self._xadd(argv)
+        text: bytes | None = stream.append_pair(self._store.now_ms, name, value)
+        if text is None:
+            return self._xadd(argv)
+        self._xadds += 1
+        stream.trim(max_length=most, approximate=True, limit=default_trim_limit())
+        if self._segment is not None:
+            left = b"%d" % stream.length
+            effect = (b"XADD", key, b"MAXLEN", b"=", left, text, name, value)
+            self._segment.log(self._index, effect)
         return BULK_HEADERS[len(text)] + text + CRLF
 
     def xreadgroup(self, argv: list[bytes]) -> Answer:

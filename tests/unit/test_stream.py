@@ -546,5 +546,5 @@ def test_packed_ids_are_the_same(runs: list[tuple[int, int, int]]) -> None:
         node.append(entry_id, (b"f", b"v"))
     packed = node.copy()
     assert packed.ids is None
-    assert packed.lists() == (ids, [(b"v",)] * len(ids))
+    assert packed.lists() == (ids, [b"v"] * len(ids))
     assert packed.bytes_without_counts == node.bytes_without_counts

@@ -49,6 +49,11 @@ WRITE, READONLY, FAST = CommandFlag.WRITE, CommandFlag.READONLY, CommandFlag.FAS
 DENYOOM, BLOCKING = CommandFlag.DENYOOM, CommandFlag.BLOCKING
 LOADING, STALE = CommandFlag.LOADING, CommandFlag.STALE
 
+# The spellings for which there are short ways.
+COUNT_WORD: Final = (b"COUNT", b"count")
+MAXLEN_WORD: Final = (b"MAXLEN", b"maxlen")
+STREAMS_WORD: Final = (b"STREAMS", b"streams")
+
 # -- IDs -------------------------------------------------------------------------------------------
 
 
@@ -76,6 +81,8 @@ def loose_id(text: bytes, missing_seq: int = 0) -> int:
 
 def interval_start(text: bytes) -> int:
     """Return the first ID of an interval, whose given end a `(` leaves out. Raises: ReplyError."""
+    if text == b"-":
+        return 0
     if text[:1] != b"(":
         return loose_id(text)
     start = strict_id(text[1:])
@@ -88,6 +95,8 @@ def interval_end(text: bytes) -> int:
     """Return the last ID of an interval, as `interval_start`; without seq it is the last of its
     millisecond. Raises: ReplyError.
     """
+    if text == b"+":
+        return MAX_ID
     if text[:1] != b"(":
         return loose_id(text, SEQ_MASK)
     end = strict_id(text[1:], SEQ_MASK)
@@ -111,7 +120,7 @@ def add_entries(pieces: list[bytes], run: Run) -> None:
     headers, starts = BULK_HEADERS, _ENTRY_HEADS
     count = len(names)
     head = (_FIELD_COUNTS[count] if count < 64 else b"\r\n*%d\r\n" % (2 * count)) + bulk(names[0])
-    heads = [b"\r\n%b" % bulk(name) for name in names[1:]] if count > 1 else ()
+    heads = [head, *[b"\r\n%b" % bulk(name) for name in names[1:]]] if count > 1 else ()
     ms, ms_text = -1, b""
     for entry_id, item in zip(ids, items, strict=True):
         if entry_id >> SEQ_BITS != ms:
@@ -119,17 +128,16 @@ def add_entries(pieces: list[bytes], run: Run) -> None:
             ms_text = b"%d" % ms
         seq = entry_id & SEQ_MASK
         text = ms_text + (SEQ_TEXTS[seq] if seq < FEW else b"-%d" % seq)
-        if item.__class__ is list:
+        if isinstance(item, bytes):
+            size = len(item)
+            header = headers[size] if size < 4096 else b"$%d\r\n" % size
+            pieces += (starts[len(text)], text, head, header, item, CRLF)
+            continue
+        if isinstance(item, list):
             pieces += (starts[len(text)], text, CRLF, bulk_list(item))
             continue
-        value = item[0]
-        size = len(value)
-        header = headers[size] if size < 4096 else b"$%d\r\n" % size
-        if not heads:
-            pieces += (starts[len(text)], text, head, header, value, CRLF)
-            continue
-        pieces += (starts[len(text)], text, head, header, value)
-        for name, value in zip(heads, item[1:], strict=True):
+        pieces += (starts[len(text)], text)
+        for name, value in zip(heads, item, strict=True):
             size = len(value)
             pieces += (name, headers[size] if size < 4096 else b"$%d\r\n" % size, value)
         pieces.append(CRLF)
@@ -244,11 +252,11 @@ def _trim_options(args: Sequence[bytes], *, adds: bool) -> tuple[_Trim, int]:
         if not trim.approximate:
             raise errors.limit_of_exact_trim()
     elif trim.approximate:
-        trim.limit = _default_limit()
+        trim.limit = default_trim_limit()
     return trim, at
 
 
-def _default_limit() -> int:
+def default_trim_limit() -> int:
     """Return LIMIT of approximate trimming if it is not given."""
     limit = _NODES_TRIMMED * LIMITS.stream_node_max_entries or _DEFAULT_LIMIT
     return min(limit, _MAX_DEFAULT_LIMIT)
@@ -330,14 +338,11 @@ def xadd(ks: Keyspace, key: bytes, text: bytes, *fields: bytes) -> Reply:
     reply: Reply | None = None
     if text == b"*":
         reply = _add_next(ks, key, fields)
-    elif len(fields) > 4 and fields[2] == b"*" and fields[0] == b"~" and text in _MAXLEN:
+    elif len(fields) > 4 and fields[2] == b"*" and fields[0] == b"~" and text in MAXLEN_WORD:
         most = parse.integer(fields[1])
         if most >= 0:
             reply = _add_next(ks, key, fields[3:], most)
     return _add(ks, key, (text, *fields)) if reply is None else reply
-
-
-_MAXLEN: Final = (b"MAXLEN", b"maxlen")
 
 
 def _add_next(
@@ -370,7 +375,7 @@ def _add_next(
         if store.log is not None:
             ks.propagate(b"XADD", key, text, *fields)
     else:
-        if stream.trim(max_length=most, approximate=True, limit=_default_limit()):
+        if stream.trim(max_length=most, approximate=True, limit=default_trim_limit()):
             ks.notify(b"t", b"xtrim", key)
         if store.log is not None:
             left = b"%d" % stream.length
@@ -569,6 +574,9 @@ def _range(
     ks: Keyspace, key: bytes, start: int, end: int, options: Sequence[bytes], reverse: bool
 ) -> Reply:
     limit = -1
+    if len(options) == 2 and options[0] in COUNT_WORD:
+        limit = max(parse.integer(options[1]), 0)
+        options = ()
     for at in range(0, len(options), 2):
         if parse.word(options[at]) != b"COUNT" or at + 1 == len(options):
             raise errors.syntax_error()
@@ -616,10 +624,6 @@ def xrevrange(ks: Keyspace, key: bytes, end: bytes, start: bytes, *options: byte
 
 
 # -- XREAD -----------------------------------------------------------------------------------------
-
-# The spellings for which there are short ways.
-COUNT_WORD: Final = (b"COUNT", b"count")
-STREAMS_WORD: Final = (b"STREAMS", b"streams")
 
 
 class ReadRequest:

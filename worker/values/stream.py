@@ -287,7 +287,7 @@ class Stream:
         text_size = STRING_BYTES[length] if known else text_bytes(value)
         node.bytes_without_counts += node.alike_bytes + node.id_bytes + text_size
         ids.append(entry_id)
-        items.append((value,))
+        items.append(value)
         node.packed = None
         node.last = self.last_id = entry_id
         node.live += 1
@@ -663,8 +663,10 @@ class Stream:
 
 def fields_of(names: tuple[bytes, ...], item: Item) -> list[bytes]:
     """Return names and values of an entry, alternating; `names` are those of its node."""
-    if item.__class__ is not tuple:
-        return list(item)
+    if isinstance(item, bytes):
+        return [names[0], item]
+    if isinstance(item, list):
+        return item.copy()
     return [text for pair in zip(names, item, strict=True) for text in pair]
 
 

@@ -13,7 +13,8 @@ What always holds:
 - a node has its lists (`ids`, `items`), or is packed, or both, if it was not changed since;
 - the lists hold the entries that are there; those deleted are only counted, in `dead`;
 - `names` are the fields of the first entry that was ever in the node. The item of an entry with the
-  same names is the tuple of its values; of any other, a list of names and values, alternating.
+  same names is its value, or the tuple of its values if they are several; of any other entry, a
+  list of names and values, alternating.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any, Final
 from shoal.proto.numbers import parse_int
 from shoal.worker.values.stream_id import SEQ_BITS, SEQ_MASK
 
-Item = tuple[bytes, ...] | list[bytes]
+Item = bytes | tuple[bytes, ...] | list[bytes]
 
 # -- the size of a listpack ------------------------------------------------------------------------
 # Source: "Listpack specification" (antirez/listpack), the encodings and the length behind each
@@ -164,12 +165,14 @@ class Node:
         ids, items: the lists, None if it is only packed.
         packed: the bytes, None if they are not up to date.
         only_name: the name, if `names` is one.
+        alike: whether all that were ever in it have these names.
         alike_bytes: what an entry with these names has in a listpack beside its ID and values: its
             flags, and the number of its elements.
         id_bytes, far: what the ID of the next entry has, if it is below `far`.
     """
 
     __slots__ = (
+        "alike",
         "alike_bytes",
         "bytes_without_counts",
         "dead",
@@ -197,6 +200,7 @@ class Node:
             _EMPTY_BYTES + integer_bytes(len(names)) + sum(map(text_bytes, names)) + 2
         )
         self.alike_bytes = 2 + integer_bytes(len(names) + 3)
+        self.alike = True
         self.only_name = names[0] if len(names) == 1 else None
         self.id_bytes = self.far = 0
 
@@ -216,21 +220,23 @@ class Node:
         if len(fields) == 2 and fields[0] == self.only_name:  # the usual case
             text = fields[1]
             length = len(text)
-            item = (text,)
+            item = text
             texts_bytes = (
                 STRING_BYTES[length] if INTEGER_DIGITS < length < 4096 else text_bytes(text)
             )
             size = self.alike_bytes
         else:
+            texts = fields
             if fields[::2] == self.names:
-                item = fields[1::2]
+                item = texts = fields[1::2]
                 size = self.alike_bytes
             else:
                 item = list(fields)
+                self.alike = False
                 count = len(fields)
                 size = 2 + integer_bytes(count // 2) + integer_bytes(count + 4)
             texts_bytes = 0
-            for text in item:
+            for text in texts:
                 length = len(text)
                 if INTEGER_DIGITS < length < 4096:
                     texts_bytes += STRING_BYTES[length]
@@ -275,17 +281,17 @@ class Node:
 
     def _pack(self) -> bytes:
         ids, items = self.lists()
-        alike = set(map(type, items)) == {tuple}
         values: list[Any] = items
-        if alike:
-            values = [item[0] for item in items] if len(self.names) == 1 else [*chain(*items)]
+        flat = self.alike and self.only_name is None
+        if flat:
+            values = list(chain.from_iterable(values))
         # no references: neither the time to find them nor the bytes
-        return marshal.dumps((_pack_ids(ids), alike, values), 2)
+        return marshal.dumps((_pack_ids(ids), flat, values), 2)
 
     def _unpack(self) -> tuple[list[int], list[Item]]:
         assert self.packed is not None
-        packed, alike, values = marshal.loads(self.packed)
-        if alike:
+        packed, flat, values = marshal.loads(self.packed)
+        if flat:
             values = list(zip(*[iter(values)] * len(self.names), strict=True))
         return _unpack_ids(packed, self.live), values
 
@@ -301,6 +307,7 @@ class Node:
         twin.bytes_without_counts = self.bytes_without_counts
         twin.packed = self._pack() if self.packed is None else self.packed
         twin.ids = twin.items = None
+        twin.alike = self.alike
         twin.alike_bytes, twin.only_name = self.alike_bytes, self.only_name
         twin.id_bytes = twin.far = 0
         return twin
@@ -313,7 +320,8 @@ class Node:
         if self.ids is not None and self.items is not None:
             size += sys.getsizeof(self.ids) + sum(map(sys.getsizeof, self.ids))
             size += sys.getsizeof(self.items) + sum(map(sys.getsizeof, self.items))
-            size += sum(map(sys.getsizeof, chain.from_iterable(self.items)))
+            for item in self.items:
+                size += 0 if isinstance(item, bytes) else sum(map(sys.getsizeof, item))
         return size
 
     def check(self) -> None:
@@ -327,9 +335,12 @@ class Node:
             assert self._unpack() == (ids, items), "packed before a change"
         width = len(self.names)
         for item in items:
-            if item.__class__ is tuple:
-                assert len(item) == width
+            if item.__class__ is bytes:
+                assert width == 1
+            elif item.__class__ is tuple:
+                assert len(item) == width > 1
             else:
+                assert not self.alike
                 assert tuple(item[::2]) != self.names
                 assert not len(item) % 2
 
