@@ -1,14 +1,22 @@
 """A partition for tests, and what always holds of one."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 from random import Random
+from typing import Any
 
 from shoal.proto.errors import ReplyError
 from shoal.proto.replies import Reply, encode
 from shoal.proto.slots import SLOTS, key_slot
 from shoal.worker.keyspace import Keyspace, Store, expire_of
 from shoal.worker.registry import resolve
+from shoal.worker.values import rebuild
 from shoal.worker.values.hash import Hash
+from shoal.worker.values.set import Set
+from shoal.worker.values.stream import Stream
+from shoal.worker.values.string import String
+from support.raw import split_line
 
 NOW_MS = 1_700_000_000_000
 
@@ -33,6 +41,23 @@ class Partition:
 
     def _notify(self, db: int, kind: bytes, event: bytes, key: bytes) -> None:
         self.events.append(f"{db} {kind.decode()}:{event.decode()} {key.decode()}")
+
+    @classmethod
+    def after(
+        cls,
+        *lines: str,
+        pass_ms: int = 0,
+        slots: range = range(SLOTS),
+        databases: int = 16,
+        seed: int = 1,
+    ) -> Partition:
+        """Return a partition in which these lines have run, so long ago; none of them failed."""
+        partition = cls(slots, databases, seed)
+        for line in lines:
+            reply = partition.run(split_line(line))
+            assert reply[:1] != b"-", (line, reply)
+        partition.store.now_ms += pass_ms
+        return partition
 
     @property
     def ks(self) -> Keyspace:
@@ -59,13 +84,65 @@ class Partition:
     def live(self) -> dict[tuple[int, bytes], tuple[bytes, int]]:
         """Return (db, key) -> (data, expire time or 0) of all strings that have not expired."""
         found = {}
+        for at, value in self._live_values():
+            data = value if value.__class__ is bytes else bytes(value.data)
+            found[at] = (data, expire_of(value))
+        return found
+
+    def contents(self, *, encodings: bool = True) -> dict[tuple[int, bytes], object]:
+        """Return (db, key) -> what has not expired, of every type, with its expire time and, if
+        wanted, its encoding: the data of strings, of the others the commands that make them. The
+        order of sets does not count.
+        """
+        found: dict[tuple[int, bytes], object] = {}
+        for at, value in self._live_values():
+            if isinstance(value, (bytes, String)):
+                data = value if isinstance(value, bytes) else bytes(value.data)
+                found[at] = (data, expire_of(value))
+                continue
+            value.check()
+            assert len(value) or isinstance(value, Stream), at
+            made = list(rebuild(at[1], value))
+            if isinstance(value, Set):
+                made = sorted((word,) for argv in made for word in argv)
+            found[at] = (value.encoding if encodings else b"", made)
+        return found
+
+    def _live_values(self) -> Iterator[tuple[tuple[int, bytes], Any]]:
         for database in self.store.databases():
             view = self.store.view(database.index)
             for slot in database.slots:
                 for key, value in view.live_keys(slot):
-                    data = value if value.__class__ is bytes else bytes(value.data)
-                    found[database.index, key] = (data, expire_of(value))
-        return found
+                    yield (database.index, key), value
+
+
+def check_log(before: Sequence[str], line: str, **options: Any) -> None:
+    """Assert that what a line logs leads to the same keys, where `before` has run (options: as of
+    `Partition.after`).
+    """
+    first, second = (Partition.after(*before, **options) for _ in range(2))
+    first.run(split_line(line))
+    for db, argv in first.logged:
+        second.db = db
+        second.run(argv)
+    assert first.contents() == second.contents()
+    check_store(first.store)
+    check_store(second.store)
+
+
+def check_watchers(
+    before: Sequence[str], line: str, *, encodings: bool = True, **options: Any
+) -> None:
+    """Assert that whoever watches keys hears of all that a line changes, as far as `contents` shows
+    it; arguments as above.
+    """
+    partition = Partition.after(*before, **options)
+    changed = set()
+    partition.store.on_change = lambda db, key: changed.add((db, key))
+    then = partition.contents(encodings=encodings)
+    partition.run(split_line(line))
+    now = partition.contents(encodings=encodings)
+    assert {at for at in then | now if then.get(at) != now.get(at)} <= changed
 
 
 def check_store(store: Store, *, in_visit: int | None = None) -> None:

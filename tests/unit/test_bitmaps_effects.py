@@ -16,7 +16,7 @@ import shoal.worker.commands.keys
 import shoal.worker.commands.lists
 import shoal.worker.commands.strings  # noqa: F401, declares the commands
 from shoal.worker.commands.bitmaps import combine, count_ones, find_bit
-from support.keyspace import Partition, check_store
+from support.keyspace import Partition, check_log, check_store, check_watchers
 from support.raw import split_line
 
 # name: (lines before, the line, whether it is logged, its events)
@@ -77,55 +77,30 @@ GROWN: dict[str, Row] = {
 ROWS = EFFECTS | GROWN
 
 
-def after(*lines: str) -> Partition:
-    """Return a partition in which these lines have run."""
-    partition = Partition()
-    for line in lines:
-        reply = partition.run(split_line(line))
-        assert reply[:1] != b"-", (line, reply)
-    return partition
-
-
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 def test_what_is_logged_and_announced(row: Row) -> None:
     before, line, logged, events = row
-    partition = after(*before)
+    partition = Partition.after(*before)
     partition.run(split_line(line))
     assert partition.logged == ([(0, tuple(split_line(line)))] if logged else [])
     assert partition.events == [f"0 {event}" for event in events]
     check_store(partition.store)
 
 
-def _strings(partition: Partition) -> dict[bytes, bytes]:
-    keys = (b"k", b"a", b"b")
-    return {key: partition.run([b"GET", key]) + partition.run([b"TTL", key]) for key in keys}
-
-
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 def test_the_log_leads_to_the_same_keys(row: Row) -> None:
     before, line, *_ = row
-    first, second = after(*before), after(*before)
-    first.run(split_line(line))
-    for _, argv in first.logged:
-        second.run(argv)
-    assert _strings(first) == _strings(second)
+    check_log(before, line)
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
-def test_watchers_hear_of_what_has_changed(row: Row) -> None:
+def test_watchers_hear_of_every_key_that_changed(row: Row) -> None:
     before, line, *_ = row
-    partition = after(*before)
-    then = _strings(partition)
-    changed = set()
-    partition.store.on_change = lambda _db, key: changed.add(key)
-    partition.run(split_line(line))
-    partition.store.on_change = None
-    now = _strings(partition)
-    assert {key for key in now if now[key] != then[key]} <= changed
+    check_watchers(before, line)
 
 
 def test_a_changed_string_is_nobody_elses() -> None:
-    partition = after("SET k abc", "COPY k c", "SETBIT k 0 1", "COPY k d", "SETBIT k 1 0")
+    partition = Partition.after("SET k abc", "COPY k c", "SETBIT k 0 1", "COPY k d", "SETBIT k 1 0")
     assert partition.run([b"MGET", b"k", b"c", b"d"]).split(b"\r\n")[2::2] == [
         b"\xa1bc",
         b"abc",

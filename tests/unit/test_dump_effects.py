@@ -80,17 +80,10 @@ def words(line: str) -> list[bytes]:
     return [PAYLOAD if word == b"P" else word for word in split_line(line)]
 
 
-def after(lines: Sequence[str]) -> Partition:
-    partition = Partition()
-    for line in lines:
-        assert not partition.run(split_line(line)).startswith(b"-"), line
-    return partition
-
-
 @pytest.mark.parametrize("row", EFFECTS.values(), ids=EFFECTS.keys())
 def test_what_is_logged_and_announced(row: Row) -> None:
     before, line, logged, events = row
-    partition = after(before)
+    partition = Partition.after(*before)
     partition.run(words(line))
     assert partition.logged == [(0, tuple(words(effect))) for effect in logged]
     assert partition.events == events
@@ -98,7 +91,7 @@ def test_what_is_logged_and_announced(row: Row) -> None:
 
 
 def test_the_expire_time() -> None:
-    partition = after([])
+    partition = Partition.after()
     partition.run(words("RESTORE k 9000 P"))
     assert partition.run([b"PEXPIRETIME", b"k"]) == b":%d\r\n" % LATER
     partition.run(words(f"RESTORE k {LATER + 1} P REPLACE ABSTTL"))
@@ -155,7 +148,7 @@ def all_words(value: Any) -> list[bytes]:
 
 @pytest.mark.parametrize("lines", VALUES.values(), ids=VALUES.keys())
 def test_every_value_comes_back(lines: Sequence[str]) -> None:
-    partition = after(lines)
+    partition = Partition.after(*lines)
     value: Any = partition.ks.find(b"k")
     dump = bulk_text(partition.run([b"DUMP", b"k"]))
     assert partition.run([b"RESTORE", b"copy", b"0", dump]) == b"+OK\r\n"
@@ -170,7 +163,7 @@ def test_every_value_comes_back(lines: Sequence[str]) -> None:
 
 
 def test_a_deleted_entry_is_not_written() -> None:
-    partition = after(["XADD k 5-1 a 1", "XADD k 5-2 a 2", "XADD k 5-3 a 3", "XDEL k 5-2"])
+    partition = Partition.after("XADD k 5-1 a 1", "XADD k 5-2 a 2", "XADD k 5-3 a 3", "XDEL k 5-2")
     writer = Writer()
     kind = rdb.save(partition.ks.find(b"k"), writer)
     found: Any = read_value(kind, Reader(writer.take()))

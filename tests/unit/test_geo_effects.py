@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import pytest
 import shoal.worker.commands.geo
 import shoal.worker.commands.strings  # noqa: F401, declares the commands
-from shoal.worker.values.sorted_set import SortedSet
-from support.keyspace import Partition, check_store
+from support.keyspace import Partition, check_log
 from support.raw import split_line
 
 # name: (lines before, the line, what it logs, its events).
@@ -98,29 +97,10 @@ EFFECTS: dict[str, Row] = {
 }
 
 
-def after(lines: Sequence[str]) -> Partition:
-    partition = Partition()
-    for line in lines:
-        assert not partition.run(split_line(line)).startswith(b"-"), line
-    return partition
-
-
-def contents(partition: Partition) -> dict[bytes, object]:
-    check_store(partition.store)
-    found: dict[bytes, object] = {}
-    for key, value in partition.ks.db:
-        if isinstance(value, SortedSet):
-            value.check()
-            found[key] = list(value.items()), value.encoding
-        else:
-            found[key] = value
-    return found
-
-
 @pytest.mark.parametrize("row", EFFECTS.values(), ids=EFFECTS.keys())
 def test_what_is_logged_and_announced(row: Row) -> None:
     before, line, logged, events = row
-    partition = after(before)
+    partition = Partition.after(*before)
     partition.run(split_line(line))
     assert partition.logged == [(0, tuple(split_line(effect))) for effect in logged]
     assert partition.events == events
@@ -129,11 +109,7 @@ def test_what_is_logged_and_announced(row: Row) -> None:
 @pytest.mark.parametrize("row", EFFECTS.values(), ids=EFFECTS.keys())
 def test_the_log_leads_to_the_same_keys(row: Row) -> None:
     before, line, *_ = row
-    first, second = after(before), after(before)
-    first.run(split_line(line))
-    for _, argv in first.logged:
-        second.run(argv)
-    assert contents(first) == contents(second)
+    check_log(before, line)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +122,6 @@ def test_the_log_leads_to_the_same_keys(row: Row) -> None:
 )
 def test_a_target_that_the_router_did_not_see_is_refused(line: str) -> None:
     """Redis takes the last of several; here it might be a key of another partition."""
-    partition = after([TWO])
+    partition = Partition.after(TWO)
     assert partition.run(split_line(line)) == b"-ERR syntax error\r\n"
     assert partition.run(b"GEORADIUS k 2 2 10 km STORE t STOREDIST t".split()) == b":1\r\n"

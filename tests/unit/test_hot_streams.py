@@ -2,7 +2,6 @@
 same log, the same statistics.
 """
 
-from collections.abc import Sequence
 from random import Random
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ from shoal.worker.values.limits import LIMITS
 from shoal.worker.values.stream import Stream
 from shoal.worker.values.stream_id import MAX_ID
 from support.keyspace import NOW_MS, Partition, check_store
+from support.mesh import Log
 
 load_all()
 
@@ -23,19 +23,6 @@ KEYS = [b"{t}a", b"{t}b", b"{t}c"]
 VALUES = [b"a", b"", b"7", b"-3", b"007", b"x" * 20, b"9" * 21, b"\x00\r\n", b"y" * 70, b"z" * 5000]
 ADD = [b"XADD", KEYS[0], b"*", b"f", b"v"]
 READ = [b"XREADGROUP", b"GROUP", b"g", b"c", b"COUNT", b"1", b"STREAMS", KEYS[0], b">"]
-
-
-class Log:
-    """Stands in for the segment."""
-
-    def __init__(self) -> None:
-        self.records: list[tuple[int, tuple[bytes, ...]]] = []
-
-    def log(self, db: int, argv: Sequence[bytes]) -> None:
-        self.records.append((db, tuple(argv)))
-
-    def log_all(self, db: int, effects: Sequence[Sequence[bytes]]) -> None:
-        self.records += [(db, tuple(argv)) for argv in effects]
 
 
 class Fused:

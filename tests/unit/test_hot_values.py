@@ -2,7 +2,6 @@
 handlers: the same replies, the same values, the same log, the same statistics.
 """
 
-from collections.abc import Sequence
 from random import Random
 from typing import Any, cast
 
@@ -16,25 +15,13 @@ from shoal.worker.registry import COMMANDS
 from shoal.worker.values import encoding, rebuild
 from shoal.worker.values.limits import LIMITS
 from support.keyspace import NOW_MS, Partition, check_store
+from support.mesh import Log
 
 load_all()
 
 KEYS = [b"{t}%d" % n for n in range(6)]
 MEMBERS = [b"a", b"b", b"17", b"-3", b"0", b"", b"\x00\r\n", b"x" * 70, b"y" * 5000]
 NUMBERS = [b"1", b"0", b"-1", b"2.5", b"007", b"1e3", b"inf", b"-inf", b"nan", b"x", b"", b"-0"]
-
-
-class Log:
-    """Stands in for the segment."""
-
-    def __init__(self) -> None:
-        self.records: list[tuple[int, tuple[bytes, ...]]] = []
-
-    def log(self, db: int, argv: Sequence[bytes]) -> None:
-        self.records.append((db, tuple(argv)))
-
-    def log_all(self, db: int, effects: Sequence[Sequence[bytes]]) -> None:
-        self.records += [(db, tuple(argv)) for argv in effects]
 
 
 class Fused:

@@ -19,7 +19,7 @@ from shoal.worker.commands.hyperloglog import pfadd
 from shoal.worker.replay import Replayer
 from shoal.worker.values.hyperloglog import HyperLogLog, place
 from shoal.worker.values.limits import LIMITS
-from support.keyspace import Partition, check_store
+from support.keyspace import Partition, check_log, check_store, check_watchers
 from support.raw import split_line
 
 # name: (lines before, the line, whether it is logged, its events)
@@ -67,26 +67,12 @@ EFFECTS: dict[str, Row] = {
     "PFDEBUG SIMD": ([], "PFDEBUG SIMD ON", False, []),
     "PFSELFTEST": ([], "PFSELFTEST", False, []),
 }
-KEYS = (b"k", b"a", b"b")
-
-
-def after(*lines: str) -> Partition:
-    """Return a partition in which these lines have run."""
-    partition = Partition()
-    for line in lines:
-        reply = partition.run(split_line(line))
-        assert reply[:1] != b"-", (line, reply)
-    return partition
-
-
-def _strings(partition: Partition) -> dict[bytes, bytes]:
-    return {key: partition.run([b"GET", key]) + partition.run([b"TTL", key]) for key in KEYS}
 
 
 @pytest.mark.parametrize("row", EFFECTS.values(), ids=EFFECTS.keys())
 def test_what_is_logged_and_announced(row: Row) -> None:
     before, line, logged, events = row
-    partition = after(*before)
+    partition = Partition.after(*before)
     partition.run(split_line(line))
     assert partition.logged == ([(0, tuple(split_line(line)))] if logged else [])
     assert partition.events == [f"0 {event}" for event in events]
@@ -96,24 +82,13 @@ def test_what_is_logged_and_announced(row: Row) -> None:
 @pytest.mark.parametrize("row", EFFECTS.values(), ids=EFFECTS.keys())
 def test_the_log_leads_to_the_same_strings(row: Row) -> None:
     before, line, *_ = row
-    first, second = after(*before), after(*before)
-    first.run(split_line(line))
-    for _, argv in first.logged:
-        second.run(argv)
-    assert _strings(first) == _strings(second)
+    check_log(before, line)
 
 
 @pytest.mark.parametrize("row", EFFECTS.values(), ids=EFFECTS.keys())
-def test_watchers_hear_of_what_has_changed(row: Row) -> None:
+def test_watchers_hear_of_every_key_that_changed(row: Row) -> None:
     before, line, *_ = row
-    partition = after(*before)
-    then = _strings(partition)
-    changed = set()
-    partition.store.on_change = lambda _db, key: changed.add(key)
-    partition.run(split_line(line))
-    partition.store.on_change = None
-    now = _strings(partition)
-    assert {key for key in KEYS if now[key] != then[key]} <= changed
+    check_watchers(before, line)
 
 
 @pytest.mark.parametrize(
@@ -134,12 +109,12 @@ def test_the_log_says_when_a_string_became_dense(
     replayer = Replayer(replayed.store)
     for _, argv in logged:
         replayer.apply(argv)
-    assert _strings(replayed) == _strings(partition)
+    assert replayed.contents() == partition.contents()
     assert len(replayed.run([b"GET", b"k"])) > 12_000
 
 
 def test_a_changed_string_is_nobody_elses() -> None:
-    partition = after("PFADD k a b c", "COPY k a")
+    partition = Partition.after("PFADD k a b c", "COPY k a")
     then = partition.run([b"GET", b"a"])
     partition.run([b"PFADD", b"k", b"d"])
     assert partition.run([b"GET", b"a"]) == then != partition.run([b"GET", b"k"])
@@ -147,7 +122,7 @@ def test_a_changed_string_is_nobody_elses() -> None:
 
 def test_what_is_stored_follows_the_last_command() -> None:
     # The buffer with an index is not left to commands that change bytes as they like.
-    partition = after("PFADD k a b c")
+    partition = Partition.after("PFADD k a b c")
     assert partition.ks.lookup_read(b"k").__class__ is HyperLogLog
     for line in ("SETRANGE k 8 x", "APPEND k x"):
         partition.run(split_line(line))
@@ -158,7 +133,7 @@ def test_what_is_stored_follows_the_last_command() -> None:
 
 def test_what_was_added_before_an_error_is_logged() -> None:
     inside = next(e for e in (b"%d" % n for n in range(10**6)) if place(e)[0] < 64)
-    first, second = after(DAMAGED, "EXPIRE k 100"), after(DAMAGED, "EXPIRE k 100")
+    first, second, before = (Partition.after(DAMAGED, "EXPIRE k 100") for _ in range(3))
     store = first.store
     store.dirty, store.effects = 0, None
     with pytest.raises(ReplyError, match="INVALIDOBJ"):
@@ -167,4 +142,4 @@ def test_what_was_added_before_an_error_is_logged() -> None:
     assert store.effects is not None
     for effect in store.effects:
         second.run(effect)
-    assert _strings(first) == _strings(second) != _strings(after(DAMAGED, "EXPIRE k 100"))
+    assert first.contents() == second.contents() != before.contents()

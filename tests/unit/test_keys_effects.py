@@ -19,7 +19,7 @@ from shoal.proto.slots import key_slot, owner_of, slot_range
 from shoal.worker.keyspace import Store
 from shoal.worker.registry import COMMANDS, PartAnswer
 from shoal.worker.values import LAZY_FREE_ABOVE
-from support.keyspace import NOW_MS, Partition, check_store
+from support.keyspace import NOW_MS, Partition, check_log, check_store, check_watchers
 from support.raw import split_line
 
 # name: (lines before, the line, what it logs, its events). NOW stands for the time of the line, 0:
@@ -158,12 +158,7 @@ ROWS = EFFECTS | GONE
 
 def after(*lines: str) -> Partition:
     """Return a partition in which these lines have run, 2 ms ago."""
-    partition = Partition(databases=4)
-    for line in lines:
-        reply = partition.run(split_line(line))
-        assert reply[:1] != b"-", (line, reply)
-    partition.store.now_ms += 2
-    return partition
+    return Partition.after(*lines, pass_ms=2, databases=4)
 
 
 def _with_time(word: bytes) -> bytes:
@@ -185,25 +180,14 @@ def test_what_is_logged_and_announced(row: Row) -> None:
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 def test_the_log_leads_to_the_same_keys(row: Row) -> None:
     before, line, *_ = row
-    first, second = after(*before), after(*before)
-    first.run(split_line(line))
-    for db, argv in first.logged:
-        second.db = db
-        second.run(argv)
-    assert first.live() == second.live()
+    check_log(before, line, pass_ms=2, databases=4)
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 def test_watchers_hear_of_every_key_that_changed(row: Row) -> None:
     before, line, *_ = row
-    partition = after(*before)
-    changed = set()
-    partition.store.on_change = lambda db, key: changed.add((db, key))
-    then = partition.live()
-    partition.run(split_line(line))
-    now = partition.live()
     if not line.startswith(("FLUSH", "SWAPDB")):  # whole databases are announced as such
-        assert {at for at in then | now if then.get(at) != now.get(at)} <= changed
+        check_watchers(before, line, pass_ms=2, databases=4)
 
 
 class Collection(list[int]):

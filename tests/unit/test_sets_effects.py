@@ -17,7 +17,7 @@ import shoal.worker.commands.strings  # noqa: F401, declares the commands
 from shoal.proto.limits import MAX_RANDOM_ELEMENTS
 from shoal.worker.values.set import HASHTABLE, Set
 from shoal.worker.values.table import Table
-from support.keyspace import NOW_MS, Partition, check_store
+from support.keyspace import NOW_MS, Partition, check_log, check_store, check_watchers
 from support.raw import split_line
 
 # name: (lines before, the line, what it logs: SAME is the line itself, its events).
@@ -109,26 +109,7 @@ ROWS: dict[str, Row] = {
 
 def after(*lines: str, seed: int = 1) -> Partition:
     """Return a partition in which these lines have run, 2 ms ago."""
-    partition = Partition(databases=2, seed=seed)
-    for line in lines:
-        reply = partition.run(split_line(line))
-        assert reply[:1] != b"-", (line, reply)
-    partition.store.now_ms += 2
-    return partition
-
-
-def contents(partition: Partition) -> dict[bytes, object]:
-    """Return what the keys hold: members and encoding of sets, bytes of strings."""
-    found: dict[bytes, object] = {}
-    for slot in partition.ks.db.slots:
-        for key, value in partition.ks.live_keys(slot):
-            if isinstance(value, Set):
-                value.check()
-                assert len(value)
-                found[key] = (sorted(value), value.encoding, value.expire_ms)
-            else:
-                found[key] = value
-    return found
+    return Partition.after(*lines, pass_ms=2, seed=seed)
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
@@ -145,23 +126,13 @@ def test_what_is_logged_and_announced(row: Row) -> None:
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 def test_the_log_leads_to_the_same_keys(row: Row) -> None:
     before, line, *_ = row
-    first, second = after(*before), after(*before)
-    first.run(split_line(line))
-    for _, argv in first.logged:
-        second.run(argv)
-    assert contents(first) == contents(second)
+    check_log(before, line, pass_ms=2)
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 def test_watchers_hear_of_every_key_that_changed(row: Row) -> None:
     before, line, *_ = row
-    partition = after(*before)
-    changed = set()
-    partition.store.on_change = lambda db, key: changed.add(key)
-    then = contents(partition)
-    partition.run(split_line(line))
-    now = contents(partition)
-    assert {key for key in then | now if then.get(key) != now.get(key)} <= changed
+    check_watchers(before, line, pass_ms=2)
 
 
 # -- SPOP ------------------------------------------------------------------------------------------

@@ -82,12 +82,7 @@ ROWS: dict[str, Row] = {
 
 def after(*lines: str, slots: range = range(1 << 14)) -> Partition:
     """Return a partition in which these lines have run, 2 ms ago."""
-    partition = Partition(slots, databases=2)
-    for line in lines:
-        reply = partition.run(split_line(line))
-        assert reply[:1] != b"-", (line, reply)
-    partition.store.now_ms += 2
-    return partition
+    return Partition.after(*lines, pass_ms=2, slots=slots)
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())

@@ -15,7 +15,7 @@ import shoal.worker.commands.sorted_sets
 import shoal.worker.commands.strings
 from shoal.worker.registry import Wait
 from shoal.worker.values.sorted_set import SortedSet
-from support.keyspace import Partition
+from support.keyspace import Partition, check_log
 from support.raw import split_line
 
 # name: (lines before, the line, what it logs: SAME is the line itself, its events).
@@ -122,25 +122,7 @@ ROWS: dict[str, Row] = {
 
 def after(*lines: str) -> Partition:
     """Return a partition in which these lines have run, 2 ms ago."""
-    partition = Partition(databases=2)
-    for line in lines:
-        reply = partition.run(split_line(line))
-        assert reply[:1] != b"-", (line, reply)
-    partition.store.now_ms += 2
-    return partition
-
-
-def contents(partition: Partition) -> dict[bytes, object]:
-    """Return what the keys hold: elements in order, members of sets, bytes of strings."""
-    found: dict[bytes, object] = {}
-    for slot in partition.ks.db.slots:
-        for key, value in partition.ks.live_keys(slot):
-            if isinstance(value, SortedSet):
-                value.check()
-                found[key] = (list(value.items()), value.encoding)
-            else:
-                found[key] = value if isinstance(value, bytes) else sorted(value)
-    return found
+    return Partition.after(*lines, pass_ms=2)
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
@@ -156,11 +138,7 @@ def test_what_is_logged_and_announced(row: Row) -> None:
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 def test_the_log_leads_to_the_same_keys(row: Row) -> None:
     before, line, *_ = row
-    first, second = after(*before), after(*before)
-    first.run(split_line(line))
-    for _, argv in first.logged:
-        second.run(argv)
-    assert contents(first) == contents(second)
+    check_log(before, line, pass_ms=2)
 
 
 @pytest.mark.parametrize(

@@ -222,12 +222,7 @@ ROWS: dict[str, Row] = {
 
 def after(*lines: str) -> Partition:
     """Return a partition in which these lines have run, 2 ms ago."""
-    partition = Partition(databases=2)
-    for line in lines:
-        reply = partition.run(split_line(line))
-        assert reply[:1] != b"-", (line, reply)
-    partition.store.now_ms += 2
-    return partition
+    return Partition.after(*lines, pass_ms=2)
 
 
 def timed(effect: str) -> tuple[bytes, ...]:
