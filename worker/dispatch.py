@@ -287,6 +287,7 @@ class Dispatcher:
                         continue
                     if reply.__class__ is tuple:
                         conn.waiting += hops
+                        room -= hops
                         hops = 0
                         self._reply(conn, reply[0])
                         if conn.blocked:
