@@ -8,7 +8,7 @@ neither makes nor deletes a key. tests/unit/test_hot_values.py holds each equal 
 from __future__ import annotations
 
 from binascii import crc_hqx
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from shoal.proto.numbers import parse_double
@@ -16,7 +16,7 @@ from shoal.proto.replies import BULK_HEADERS, CRLF, INTEGERS, NULL, ONE, ZERO
 from shoal.proto.slots import key_slot
 from shoal.worker.aof import Segment
 from shoal.worker.direct import BIG_REPLY, Answer
-from shoal.worker.keyspace import Store
+from shoal.worker.keyspace import Database, Store
 from shoal.worker.values.hash import Hash
 from shoal.worker.values.list import List
 from shoal.worker.values.set import Set
@@ -27,6 +27,71 @@ READS: Final = (b"HGET", b"SISMEMBER", b"ZSCORE")
 WRITES: Final = (b"LPUSH", b"RPUSH", b"LPOP", b"RPOP", b"SADD", b"HSET", b"ZADD", b"SETBIT")
 
 Run = Callable[[list[bytes]], Answer]
+
+
+class _ListEnd:
+    """LPUSH and LPOP, or RPUSH and RPOP.
+
+    Attributes:
+        pushes, pops: calls of either, to be counted and reset by the owner.
+    """
+
+    __slots__ = ("_index", "_left", "_log", "_pop", "_push", "_write", "pops", "pushes")
+
+    def __init__(
+        self,
+        left: bool,
+        database: Database,
+        log: Callable[[int, Sequence[bytes]], None] | None,
+        push: Run,
+        pop: Run,
+    ) -> None:
+        self._left = left
+        self._index = database.index
+        self._write = database.write
+        self._log = log
+        self._push, self._pop = push, pop  # the short way
+        self.pushes = self.pops = 0
+
+    def push(self, argv: list[bytes]) -> Answer:
+        """Push one element to a list that never expires."""
+        if len(argv) != 3:
+            return self._push(argv)
+        key = argv[1]
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._write[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is not List or value.expire_ms:
+            return self._push(argv)
+        size = value.push_one(argv[2], self._left)
+        self.pushes += 1
+        if self._log is not None:
+            self._log(self._index, argv)
+        return INTEGERS[size] if size < 4096 else b":%d\r\n" % size
+
+    def pop(self, argv: list[bytes]) -> Answer:
+        """Pop one of several elements of a list that never expires."""
+        if len(argv) != 2:
+            return self._pop(argv)
+        key = argv[1]
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._write[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is not List or value.expire_ms or len(value) < 2:
+            return self._pop(argv)
+        self.pops += 1
+        element = value.pop(self._left)
+        value.shrunk()
+        if self._log is not None:
+            self._log(self._index, argv)
+        size = len(element)
+        if size < BIG_REPLY:
+            return BULK_HEADERS[size] + element + CRLF
+        return (b"$%d\r\n%b\r\n" % (size, element),)
 
 
 class HotValues:
@@ -46,13 +111,14 @@ class HotValues:
         self._resp = resp
         self._null = NULL.encode(resp)
         self._log = None if segment is None else segment.log
-        self._lpush, self._rpush = direct[b"LPUSH"], direct[b"RPUSH"]
-        self._lpop, self._rpop = direct[b"LPOP"], direct[b"RPOP"]
+        left = _ListEnd(True, database, self._log, direct[b"LPUSH"], direct[b"LPOP"])
+        right = _ListEnd(False, database, self._log, direct[b"RPUSH"], direct[b"RPOP"])
+        self._left, self._right = left, right
+        self.lpush, self.lpop, self.rpush, self.rpop = left.push, left.pop, right.push, right.pop
         self._sadd, self._sismember = direct[b"SADD"], direct[b"SISMEMBER"]
         self._hset, self._hget = direct[b"HSET"], direct[b"HGET"]
         self._zadd, self._zscore = direct[b"ZADD"], direct[b"ZSCORE"]
         self._setbit = direct[b"SETBIT"]
-        self._lpushes = self._rpushes = self._lpops = self._rpops = 0
         self._sadds = self._hsets = self._zadds = self._setbits = self._vain = 0
         self._hgets = self._sismembers = self._zscores = self._misses = 0
 
@@ -66,10 +132,10 @@ class HotValues:
     def take_counts(self) -> dict[bytes, int]:
         """Return the calls of each command since the last time, and start again at zero."""
         counts = {
-            b"lpush": self._lpushes,
-            b"rpush": self._rpushes,
-            b"lpop": self._lpops,
-            b"rpop": self._rpops,
+            b"lpush": self._left.pushes,
+            b"rpush": self._right.pushes,
+            b"lpop": self._left.pops,
+            b"rpop": self._right.pops,
             b"sadd": self._sadds,
             b"hset": self._hsets,
             b"zadd": self._zadds,
@@ -83,7 +149,8 @@ class HotValues:
         store.hits += reads - self._misses
         store.misses += self._misses
         store.dirty_total += sum(counts.values()) - reads - self._vain
-        self._lpushes = self._rpushes = self._lpops = self._rpops = 0
+        for end in (self._left, self._right):
+            end.pushes = end.pops = 0
         self._sadds = self._hsets = self._zadds = self._setbits = self._vain = 0
         self._hgets = self._sismembers = self._zscores = self._misses = 0
         return counts
@@ -161,82 +228,6 @@ class HotValues:
         return BULK_HEADERS[len(digits)] + digits + CRLF
 
     # -- writes ------------------------------------------------------------------------------------
-
-    def lpush(self, argv: list[bytes]) -> Answer:
-        """LPUSH of one element to a list that never expires."""
-        if len(argv) != 3:
-            return self._lpush(argv)
-        key = argv[1]
-        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
-        table = self._write[slot]
-        if table is None:
-            return slot
-        value = table.get(key)
-        if value.__class__ is not List or value.expire_ms:
-            return self._lpush(argv)
-        size = value.push_one(argv[2], True)
-        self._lpushes += 1
-        if self._log is not None:
-            self._log(self._index, argv)
-        return INTEGERS[size] if size < 4096 else b":%d\r\n" % size
-
-    def rpush(self, argv: list[bytes]) -> Answer:
-        """RPUSH of one element to a list that never expires."""
-        if len(argv) != 3:
-            return self._rpush(argv)
-        key = argv[1]
-        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
-        table = self._write[slot]
-        if table is None:
-            return slot
-        value = table.get(key)
-        if value.__class__ is not List or value.expire_ms:
-            return self._rpush(argv)
-        size = value.push_one(argv[2], False)
-        self._rpushes += 1
-        if self._log is not None:
-            self._log(self._index, argv)
-        return INTEGERS[size] if size < 4096 else b":%d\r\n" % size
-
-    def lpop(self, argv: list[bytes]) -> Answer:
-        """LPOP of one of several elements of a list that never expires."""
-        if len(argv) != 2:
-            return self._lpop(argv)
-        key = argv[1]
-        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
-        table = self._write[slot]
-        if table is None:
-            return slot
-        value = table.get(key)
-        if value.__class__ is not List or value.expire_ms or len(value) < 2:
-            return self._lpop(argv)
-        self._lpops += 1
-        return self._popped(argv, value, True)
-
-    def rpop(self, argv: list[bytes]) -> Answer:
-        """RPOP of one of several elements of a list that never expires."""
-        if len(argv) != 2:
-            return self._rpop(argv)
-        key = argv[1]
-        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
-        table = self._write[slot]
-        if table is None:
-            return slot
-        value = table.get(key)
-        if value.__class__ is not List or value.expire_ms or len(value) < 2:
-            return self._rpop(argv)
-        self._rpops += 1
-        return self._popped(argv, value, False)
-
-    def _popped(self, argv: list[bytes], value: List, left: bool) -> Answer:
-        element = value.pop(left)
-        value.shrunk()
-        if self._log is not None:
-            self._log(self._index, argv)
-        size = len(element)
-        if size < BIG_REPLY:
-            return BULK_HEADERS[size] + element + CRLF
-        return (b"$%d\r\n%b\r\n" % (size, element),)
 
     def sadd(self, argv: list[bytes]) -> Answer:
         """SADD of one member to a set that never expires."""
