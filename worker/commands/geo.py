@@ -432,37 +432,19 @@ def _georadius(
     return _run(ks, search, zset, b"georadiusstore")
 
 
+def _radius_keys(options: int) -> tuple[KeySpec, ...]:
+    """Return the keys of a search whose options begin at this argument: two of them name one."""
+    stored = [KeySpec(options, keyword=w, flags=("OW", "update")) for w in ("STORE", "STOREDIST")]
+    return (KeySpec(1, flags=("RO", "access")), *stored)
+
+
 @command(
     "GEORADIUS",
     since="3.2.0",
     arity=-6,
     group="geo",
     flags=WRITE | DENYOOM,
-    keys=(
-        KeySpec(
-            1,
-            flags=(
-                "RO",
-                "access",
-            ),
-        ),
-        KeySpec(
-            6,
-            keyword="STORE",
-            flags=(
-                "OW",
-                "update",
-            ),
-        ),
-        KeySpec(
-            6,
-            keyword="STOREDIST",
-            flags=(
-                "OW",
-                "update",
-            ),
-        ),
-    ),
+    keys=_radius_keys(options=6),
     acl=GEO,
     complexity=_CIRCLE_COST,
     doc_flags=("deprecated",),
@@ -500,31 +482,7 @@ def georadius_ro(ks: Keyspace, *args: bytes) -> Reply:
     arity=-5,
     group="geo",
     flags=WRITE | DENYOOM,
-    keys=(
-        KeySpec(
-            1,
-            flags=(
-                "RO",
-                "access",
-            ),
-        ),
-        KeySpec(
-            5,
-            keyword="STORE",
-            flags=(
-                "OW",
-                "update",
-            ),
-        ),
-        KeySpec(
-            5,
-            keyword="STOREDIST",
-            flags=(
-                "OW",
-                "update",
-            ),
-        ),
-    ),
+    keys=_radius_keys(options=5),
     acl=GEO,
     complexity=_CIRCLE_COST,
     doc_flags=("deprecated",),

@@ -66,6 +66,12 @@ def _removed(ks: Keyspace, key: bytes, value: List, event: bytes) -> None:
 # -- push ------------------------------------------------------------------------------------------
 
 
+_PUSH_COST: Final = (
+    "O(1) for each element added, so O(N) to add N elements when the command is called "
+    "with multiple arguments."
+)
+
+
 def _push(ks: Keyspace, key: bytes, elements: tuple[bytes, ...], left: bool, event: bytes) -> Reply:
     value = ks.lookup_write(key, List)
     if value is None:
@@ -87,10 +93,7 @@ def _push(ks: Keyspace, key: bytes, elements: tuple[bytes, ...], left: bool, eve
     flags=WRITE | DENYOOM | FAST,
     keys=key_at(1, "RW insert"),
     acl=LIST,
-    complexity=(
-        "O(1) for each element added, so O(N) to add N elements when the command is called "
-        "with multiple arguments."
-    ),
+    complexity=_PUSH_COST,
     history=(("2.4.0", "Accepts multiple `element` arguments."),),
 )
 def lpush(ks: Keyspace, key: bytes, *elements: bytes) -> Reply:
@@ -106,10 +109,7 @@ def lpush(ks: Keyspace, key: bytes, *elements: bytes) -> Reply:
     flags=WRITE | DENYOOM | FAST,
     keys=key_at(1, "RW insert"),
     acl=LIST,
-    complexity=(
-        "O(1) for each element added, so O(N) to add N elements when the command is called "
-        "with multiple arguments."
-    ),
+    complexity=_PUSH_COST,
     history=(("2.4.0", "Accepts multiple `element` arguments."),),
 )
 def rpush(ks: Keyspace, key: bytes, *elements: bytes) -> Reply:
@@ -125,10 +125,7 @@ def rpush(ks: Keyspace, key: bytes, *elements: bytes) -> Reply:
     flags=WRITE | DENYOOM | FAST,
     keys=key_at(1, "RW insert"),
     acl=LIST,
-    complexity=(
-        "O(1) for each element added, so O(N) to add N elements when the command is called "
-        "with multiple arguments."
-    ),
+    complexity=_PUSH_COST,
     history=(("4.0.0", "Accepts multiple `element` arguments."),),
 )
 def lpushx(ks: Keyspace, key: bytes, *elements: bytes) -> Reply:
@@ -144,10 +141,7 @@ def lpushx(ks: Keyspace, key: bytes, *elements: bytes) -> Reply:
     flags=WRITE | DENYOOM | FAST,
     keys=key_at(1, "RW insert"),
     acl=LIST,
-    complexity=(
-        "O(1) for each element added, so O(N) to add N elements when the command is called "
-        "with multiple arguments."
-    ),
+    complexity=_PUSH_COST,
     history=(("4.0.0", "Accepts multiple `element` arguments."),),
 )
 def rpushx(ks: Keyspace, key: bytes, *elements: bytes) -> Reply:

@@ -55,6 +55,12 @@ _STAY_SHARE: Final = 5
 # -- members ---------------------------------------------------------------------------------------
 
 
+_UNION_COST: Final = "O(N) where N is the total number of elements in all given sets."
+_INTER_COST: Final = (
+    "O(N*M) worst case where N is the cardinality of the smallest set and M is the number of sets."
+)
+
+
 @command(
     "SADD",
     since="1.0.0",
@@ -393,8 +399,7 @@ def _by_size(sets: Iterable[Set | None]) -> list[Set]:
     flags=READONLY,
     keys=SOURCES,
     acl=SET,
-    complexity="O(N*M) worst case where N is the cardinality of the smallest set and M is the "
-    "number of sets.",
+    complexity=_INTER_COST,
     tips=UNORDERED,
 )
 def sinter(ks: Keyspace, *keys: bytes) -> Reply:
@@ -411,8 +416,7 @@ def sinter(ks: Keyspace, *keys: bytes) -> Reply:
     flags=READONLY,
     keys=(KeySpec(1, keynum=True, flags=("RO", "access")),),
     acl=SET,
-    complexity="O(N*M) worst case where N is the cardinality of the smallest set and M is the "
-    "number of sets.",
+    complexity=_INTER_COST,
 )
 def sintercard(ks: Keyspace, numkeys: bytes, *args: bytes) -> Reply:
     """Returns the number of members of the intersect of multiple sets."""
@@ -444,8 +448,7 @@ def sintercard(ks: Keyspace, numkeys: bytes, *args: bytes) -> Reply:
     flags=WRITE | DENYOOM,
     keys=TARGET_AND_SOURCES,
     acl=SET,
-    complexity="O(N*M) worst case where N is the cardinality of the smallest set and M is the "
-    "number of sets.",
+    complexity=_INTER_COST,
 )
 def sinterstore(ks: Keyspace, target: bytes, *keys: bytes) -> Reply:
     """Stores the intersect of multiple sets in a key."""
@@ -474,7 +477,7 @@ def _stored(ks: Keyspace, target: bytes, result: Set, event: bytes) -> Reply:
     flags=READONLY,
     keys=SOURCES,
     acl=SET,
-    complexity="O(N) where N is the total number of elements in all given sets.",
+    complexity=_UNION_COST,
     tips=UNORDERED,
 )
 def sunion(ks: Keyspace, *keys: bytes) -> Reply:
@@ -492,7 +495,7 @@ def sunion(ks: Keyspace, *keys: bytes) -> Reply:
     flags=WRITE | DENYOOM,
     keys=TARGET_AND_SOURCES,
     acl=SET,
-    complexity="O(N) where N is the total number of elements in all given sets.",
+    complexity=_UNION_COST,
 )
 def sunionstore(ks: Keyspace, target: bytes, *keys: bytes) -> Reply:
     """Stores the union of multiple sets in a key."""
@@ -566,7 +569,7 @@ class _Difference:
     flags=READONLY,
     keys=SOURCES,
     acl=SET,
-    complexity="O(N) where N is the total number of elements in all given sets.",
+    complexity=_UNION_COST,
     tips=UNORDERED,
 )
 def sdiff(ks: Keyspace, *keys: bytes) -> Reply:
@@ -582,7 +585,7 @@ def sdiff(ks: Keyspace, *keys: bytes) -> Reply:
     flags=WRITE | DENYOOM,
     keys=TARGET_AND_SOURCES,
     acl=SET,
-    complexity="O(N) where N is the total number of elements in all given sets.",
+    complexity=_UNION_COST,
 )
 def sdiffstore(ks: Keyspace, target: bytes, *keys: bytes) -> Reply:
     """Stores the difference of multiple sets in a key."""

@@ -70,6 +70,17 @@ def _removed(ks: Keyspace, key: bytes, zset: SortedSet, event: bytes) -> None:
 _ADD_OPTIONS: Final = frozenset({b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"})
 
 
+_RANGE_COST: Final = (
+    "O(log(N)+M) with N being the number of elements in the sorted set and M the number "
+    "of elements being returned. If M is constant (e.g. always asking for the first 10 "
+    "elements with LIMIT), you can consider it O(log(N))."
+)
+_REMOVE_RANGE_COST: Final = (
+    "O(log(N)+M) with N being the number of elements in the sorted set and M the number "
+    "of elements removed by the operation."
+)
+
+
 @command(
     "ZADD",
     since="1.2.0",
@@ -275,8 +286,7 @@ def _remove_ranks(
     flags=WRITE,
     keys=key_at(1, "RW delete"),
     acl=SORTED_SET,
-    complexity="O(log(N)+M) with N being the number of elements in the sorted set and M the number "
-    "of elements removed by the operation.",
+    complexity=_REMOVE_RANGE_COST,
 )
 def zremrangebyrank(ks: Keyspace, key: bytes, start: bytes, stop: bytes) -> Reply:
     """Removes members in a sorted set within a range of indexes. Deletes the sorted set if all members were removed."""  # noqa: E501  COMMAND DOCS shows it whole
@@ -294,8 +304,7 @@ def zremrangebyrank(ks: Keyspace, key: bytes, start: bytes, stop: bytes) -> Repl
     flags=WRITE,
     keys=key_at(1, "RW delete"),
     acl=SORTED_SET,
-    complexity="O(log(N)+M) with N being the number of elements in the sorted set and M the number "
-    "of elements removed by the operation.",
+    complexity=_REMOVE_RANGE_COST,
 )
 def zremrangebyscore(ks: Keyspace, key: bytes, low: bytes, high: bytes) -> Reply:
     """Removes members in a sorted set within a range of scores. Deletes the sorted set if all members were removed."""  # noqa: E501  COMMAND DOCS shows it whole
@@ -311,8 +320,7 @@ def zremrangebyscore(ks: Keyspace, key: bytes, low: bytes, high: bytes) -> Reply
     flags=WRITE,
     keys=key_at(1, "RW delete"),
     acl=SORTED_SET,
-    complexity="O(log(N)+M) with N being the number of elements in the sorted set and M the number "
-    "of elements removed by the operation.",
+    complexity=_REMOVE_RANGE_COST,
 )
 def zremrangebylex(ks: Keyspace, key: bytes, low: bytes, high: bytes) -> Reply:
     """Removes members in a sorted set within a lexicographical range. Deletes the sorted set if all members were removed."""  # noqa: E501  COMMAND DOCS shows it whole
@@ -584,9 +592,7 @@ def zrevrange(ks: Keyspace, key: bytes, start: bytes, stop: bytes, *options: byt
     flags=READONLY,
     keys=key_at(1, "RO access"),
     acl=SORTED_SET,
-    complexity="O(log(N)+M) with N being the number of elements in the sorted set and M the number "
-    "of elements being returned. If M is constant (e.g. always asking for the first 10 "
-    "elements with LIMIT), you can consider it O(log(N)).",
+    complexity=_RANGE_COST,
     doc_flags=("deprecated",),
     deprecated_since="6.2.0",
     replaced_by="`ZRANGE` with the `BYSCORE` argument",
@@ -612,9 +618,7 @@ def zrangebyscore(ks: Keyspace, key: bytes, low: bytes, high: bytes, *options: b
     flags=READONLY,
     keys=key_at(1, "RO access"),
     acl=SORTED_SET,
-    complexity="O(log(N)+M) with N being the number of elements in the sorted set and M the number "
-    "of elements being returned. If M is constant (e.g. always asking for the first 10 "
-    "elements with LIMIT), you can consider it O(log(N)).",
+    complexity=_RANGE_COST,
     doc_flags=("deprecated",),
     deprecated_since="6.2.0",
     replaced_by="`ZRANGE` with the `REV` and `BYSCORE` arguments",
@@ -633,9 +637,7 @@ def zrevrangebyscore(ks: Keyspace, key: bytes, high: bytes, low: bytes, *options
     flags=READONLY,
     keys=key_at(1, "RO access"),
     acl=SORTED_SET,
-    complexity="O(log(N)+M) with N being the number of elements in the sorted set and M the number "
-    "of elements being returned. If M is constant (e.g. always asking for the first 10 "
-    "elements with LIMIT), you can consider it O(log(N)).",
+    complexity=_RANGE_COST,
     doc_flags=("deprecated",),
     deprecated_since="6.2.0",
     replaced_by="`ZRANGE` with the `BYLEX` argument",
@@ -653,9 +655,7 @@ def zrangebylex(ks: Keyspace, key: bytes, low: bytes, high: bytes, *options: byt
     flags=READONLY,
     keys=key_at(1, "RO access"),
     acl=SORTED_SET,
-    complexity="O(log(N)+M) with N being the number of elements in the sorted set and M the number "
-    "of elements being returned. If M is constant (e.g. always asking for the first 10 "
-    "elements with LIMIT), you can consider it O(log(N)).",
+    complexity=_RANGE_COST,
     doc_flags=("deprecated",),
     deprecated_since="6.2.0",
     replaced_by="`ZRANGE` with the `REV` and `BYLEX` arguments",
