@@ -552,6 +552,18 @@ class Keyspace:
         if store.on_change is not None:
             store.on_change(self._db.index, key)
 
+    def removed(self, key: bytes, value: Value, kind: bytes, event: bytes) -> None:
+        """Say that elements of the collection at key were removed; it goes with the last of them.
+
+        Args: value: the collection, as it is now; kind, event: of the removal, as for `notify`.
+        """
+        self.notify(kind, event, key)
+        if len(value):
+            self.changed(key)
+        else:
+            self.delete(key)
+            self.notify(b"g", b"del", key)
+
     def changed_inside(self, key: bytes) -> None:
         """Say that something in key's value changed which is logged, but is no change to those who
         watch the key: a stream's consumer groups, as in Redis.

@@ -553,6 +553,16 @@ ENCODINGS: Table = {
         *("CONFIG SET zset-max-listpack-entries 9 zset-max-listpack-value 0", "ZADD {t}f 1 a"),
         *('ZADD {t}g 1 ""', *ENCODING, "ZADD {t}g 1 a", *ENCODING),
     ],
+    **{
+        f"a limit of nothing, then {line}": [
+            *("ZADD {t}a 1 a 2 b", "CONFIG SET zset-max-listpack-entries 0", line, *ENCODING),
+        ]
+        for line in (
+            *("ZADD {t}a 1 a", "ZADD {t}a XX 1 no", "ZADD {t}a NX 5 a", "ZADD {t}a INCR 0 a"),
+            *("ZINCRBY {t}a 0 a", "ZADD {t}a XX INCR 1 no", "ZADD {t}a x a", "ZREM {t}a a"),
+            *("GEOADD {t}a XX 1 1 no", "ZADD {t}a GT INCR -1 a", "ZADD {t}a INCR nan a"),
+        )
+    },
 }
 
 

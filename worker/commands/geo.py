@@ -17,8 +17,6 @@ from shoal.proto.replies import (
     EMPTY_ARRAY,
     NULL,
     NULL_ARRAY,
-    ONE,
-    ZERO,
     Array,
     Reply,
     array,
@@ -29,12 +27,11 @@ from shoal.proto.replies import (
 )
 from shoal.proto.spec import CommandFlag, KeySpec, key_at
 from shoal.worker.commands import parse
-from shoal.worker.commands.sorted_sets import add, store
+from shoal.worker.commands.sorted_sets import add, add_one, store
 from shoal.worker.keyspace import Keyspace
 from shoal.worker.registry import COMMANDS, command
 from shoal.worker.values import geohash
 from shoal.worker.values.geohash import Point, Shape
-from shoal.worker.values.limits import LIMITS
 from shoal.worker.values.sorted_set import SortedSet
 
 WRITE, READONLY, DENYOOM = CommandFlag.WRITE, CommandFlag.READONLY, CommandFlag.DENYOOM
@@ -144,7 +141,7 @@ _CONDITIONS: Final = frozenset({b"NX", b"XX", b"CH"})
 )
 def geoadd(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
     """Adds one or more members to a geospatial index. The key is created if it doesn't exist."""
-    if len(args) == 3 and LIMITS.zset_max_listpack_entries:
+    if len(args) == 3:
         position = _plain_position(args[0], args[1])
         if position is not None:
             return _add_one(ks, key, args[2], geohash.encode(*position))
@@ -173,19 +170,10 @@ def geoadd(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
 
 
 def _add_one(ks: Keyspace, key: bytes, member: bytes, bits: int) -> Reply:
-    zset = ks.lookup_write(key, SortedSet)
-    score = float(bits)
-    if zset is None:
-        old = None
-        ks.set(key, SortedSet(((member, score),)))
-    else:
-        old = zset.put(member, score)
-        if old == score:
-            return ZERO
-        ks.changed(key)
-    ks.notify(b"z", b"zadd", key)
-    ks.propagate(b"zadd", key, b"%d" % bits, member)
-    return ONE if old is None else ZERO
+    reply = add_one(ks, key, member, float(bits))
+    if ks.store.dirty:
+        ks.propagate(b"zadd", key, b"%d" % bits, member)
+    return reply
 
 
 @command(

@@ -97,12 +97,7 @@ def _shrunk(ks: Keyspace, key: bytes, value: Hash, had: bool) -> None:
     of them.
     """
     ks.field_times_changed(key, value, had)
-    ks.notify(b"h", b"hdel", key)
-    if len(value):
-        ks.changed(key)
-    else:
-        ks.delete(key)
-        ks.notify(b"g", b"del", key)
+    ks.removed(key, value, b"h", b"hdel")
 
 
 def _delete_fields(ks: Keyspace, key: bytes, value: Hash, fields: Sequence[bytes]) -> None:

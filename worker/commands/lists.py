@@ -45,22 +45,20 @@ def _symmetric(arg: bytes) -> int:
     return number
 
 
+_SIDES: Final = frozenset({b"LEFT", b"RIGHT"})
+
+
 def _is_left(where: bytes) -> bool:
     word = parse.word(where)
-    if word not in (b"LEFT", b"RIGHT"):
+    if word not in _SIDES:
         raise errors.syntax_error()
     return word == b"LEFT"
 
 
 def _removed(ks: Keyspace, key: bytes, value: List, event: bytes) -> None:
     """Say that elements were removed from the list at key, which goes if it is empty."""
-    ks.notify(b"l", event, key)
-    if len(value):
-        value.shrunk()
-        ks.changed(key)
-    else:
-        ks.delete(key)
-        ks.notify(b"g", b"del", key)
+    value.shrunk()
+    ks.removed(key, value, b"l", event)
 
 
 # -- push ------------------------------------------------------------------------------------------
@@ -204,27 +202,6 @@ def _pop_first(ks: Keyspace, keys: Sequence[bytes], left: bool, most: int) -> by
     return None
 
 
-def _mpop_arguments(args: Sequence[bytes]) -> tuple[Sequence[bytes], bool, int]:
-    """Return the keys, whether to pop at the left, and how many elements at most."""
-    number = parse_int(args[0])
-    if number is None or number < 1:
-        raise errors.numkeys_not_positive()
-    keys, rest = parse.keys_by_number(args[1:], number)
-    if not rest:
-        raise errors.syntax_error()
-    left = _is_left(rest[0])
-    if len(rest) == 1:
-        return keys, left, 1
-    if parse.word(rest[1]) != b"COUNT" or len(rest) == 2:
-        raise errors.syntax_error()
-    count = parse_int(rest[2])
-    if count is None or count < 1:
-        raise errors.count_should_be_positive()
-    if len(rest) > 3:
-        raise errors.syntax_error()
-    return keys, left, count
-
-
 @command(
     "LPOP",
     since="1.0.0",
@@ -271,8 +248,8 @@ def rpop(ks: Keyspace, key: bytes, *count: bytes) -> Reply:
 )
 def lmpop(ks: Keyspace, *args: bytes) -> Reply:
     """Returns multiple elements from a list after removing them. Deletes the list if the last element was popped."""  # noqa: E501  COMMAND DOCS shows it whole
-    keys, left, count = _mpop_arguments(args)
-    return _pop_first(ks, keys, left, count) or NULL_ARRAY
+    keys, side, count = parse.pops(args, _SIDES)
+    return _pop_first(ks, keys, side == b"LEFT", count) or NULL_ARRAY
 
 
 # -- move from list to list ------------------------------------------------------------------------
@@ -651,9 +628,11 @@ def brpop(ks: Keyspace, *args: bytes) -> Reply:
 )
 def blmpop(ks: Keyspace, timeout: bytes, *args: bytes) -> Reply:
     """Pops the first element from one of multiple lists. Blocks until an element is available otherwise. Deletes the list if the last element was popped."""  # noqa: E501  COMMAND DOCS shows it whole
-    keys, left, count = _mpop_arguments(args)
+    keys, side, count = parse.pops(args, _SIDES)
     timeout_ms = parse.timeout_ms(timeout, ks.now_ms)
-    return _pop_first(ks, keys, left, count) or Wait(tuple(keys), timeout_ms, List, NULL_ARRAY)
+    return _pop_first(ks, keys, side == b"LEFT", count) or Wait(
+        tuple(keys), timeout_ms, List, NULL_ARRAY
+    )
 
 
 @command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Final, NamedTuple
 
 from shoal.proto import errors
@@ -125,6 +125,31 @@ def keys_by_number(args: Sequence[bytes], number: int) -> tuple[Sequence[bytes],
     if number > len(args):
         raise errors.syntax_error()
     return args[:number], args[number:]
+
+
+def pops(args: Sequence[bytes], sides: Container[bytes]) -> tuple[Sequence[bytes], bytes, int]:
+    """Read what LMPOP and ZMPOP take, the number of keys first.
+
+    Args:
+        sides: the words, upper case, that say where to pop.
+    Returns: the keys, the word, and how many elements at most. Raises: ReplyError.
+    """
+    number = parse_int(args[0])
+    if number is None or number < 1:
+        raise errors.numkeys_not_positive()
+    keys, rest = keys_by_number(args[1:], number)
+    if not rest or (side := word(rest[0])) not in sides:
+        raise errors.syntax_error()
+    if len(rest) == 1:
+        return keys, side, 1
+    if len(rest) == 2 or word(rest[1]) != b"COUNT":
+        raise errors.syntax_error()
+    count = parse_int(rest[2])
+    if count is None or count < 1:
+        raise errors.count_should_be_positive()
+    if len(rest) > 3:
+        raise errors.syntax_error()
+    return keys, side, count
 
 
 # -- blocking --------------------------------------------------------------------------------------

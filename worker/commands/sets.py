@@ -108,18 +108,8 @@ def srem(ks: Keyspace, key: bytes, *members: bytes) -> Reply:
         return ZERO
     removed = sum(map(value.remove, members))
     if removed:
-        _shrunk(ks, key, value, b"srem")
+        ks.removed(key, value, b"s", b"srem")
     return integer(removed)
-
-
-def _shrunk(ks: Keyspace, key: bytes, value: Set, event: bytes) -> None:
-    """Announce that members of the set at key have gone; delete it if those were all."""
-    ks.notify(b"s", event, key)
-    if value:
-        ks.changed(key)
-    else:
-        ks.delete(key)
-        ks.notify(b"g", b"del", key)
 
 
 @command(
@@ -147,7 +137,7 @@ def smove(ks: Keyspace, source: bytes, target: bytes, member: bytes) -> Reply:
         return ONE if member in value else ZERO
     if not value.remove(member):
         return ZERO
-    _shrunk(ks, source, value, b"srem")
+    ks.removed(source, value, b"s", b"srem")
     if there is None:
         there = Set.sized(member, 1)
         there.add(member)
@@ -283,7 +273,7 @@ def spop(ks: Keyspace, key: bytes, *count: bytes) -> Reply:
         return NULL
     member = value.pop_random(ks.random)
     ks.propagate(b"SREM", key, member)
-    _shrunk(ks, key, value, b"spop")
+    ks.removed(key, value, b"s", b"spop")
     return bulk(member)
 
 

@@ -54,17 +54,6 @@ def store(ks: Keyspace, key: bytes, zset: SortedSet, event: bytes) -> Reply:
     return integer(len(zset))
 
 
-def _removed(ks: Keyspace, key: bytes, zset: SortedSet, event: bytes) -> None:
-    """Say that elements have been removed; an empty set goes."""
-    if zset:
-        ks.changed(key)
-        ks.notify(b"z", event, key)
-    else:
-        ks.delete(key)
-        ks.notify(b"z", event, key)
-        ks.notify(b"g", b"del", key)
-
-
 # -- adding ----------------------------------------------------------------------------------------
 
 _ADD_OPTIONS: Final = frozenset({b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"})
@@ -102,7 +91,7 @@ def zadd(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
     if len(args) == 2:
         score = parse_double(args[0])
         if score is not None:
-            return _add_one(ks, key, args[1], score)
+            return add_one(ks, key, args[1], score)
     options: set[bytes] = set()
     at = 0
     while at < len(args) and (word := parse.word(args[at])) in _ADD_OPTIONS:
@@ -122,7 +111,8 @@ def zadd(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
     return add(ks, key, [parse.double(score) for score in pairs[::2]], pairs[1::2], options)
 
 
-def _add_one(ks: Keyspace, key: bytes, member: bytes, score: float) -> Reply:
+def add_one(ks: Keyspace, key: bytes, member: bytes, score: float) -> Reply:
+    """Add one member to the sorted set at key, or change its score, as ZADD without options."""
     zset = ks.lookup_write(key, SortedSet)
     if zset is None:
         ks.set(key, SortedSet(((member, score),)))
@@ -151,8 +141,8 @@ def add(
             listpack=len(members) <= LIMITS.zset_max_listpack_entries
             and len(members[0]) <= LIMITS.zset_max_listpack_value  # the others, as they come
         )
-    elif len(members) > LIMITS.zset_max_listpack_entries:
-        zset.to_skiplist()  # before it is known whether so many are new
+    else:
+        zset.expect(len(members))
     added = updated = 0
     for member, score in zip(members, scores, strict=True):
         old = zset.score(member)
@@ -186,6 +176,8 @@ def _allowed(options: set[bytes], old: float, new: float) -> bool:
 def _increment(ks: Keyspace, key: bytes, member: bytes, step: float, options: set[bytes]) -> Reply:
     """Add to member's score; reply it, or NULL if the options forbid it."""
     zset = ks.lookup_write(key, SortedSet)
+    if zset is not None:
+        zset.expect(1)
     old = None if zset is None else zset.score(member)
     if old is None:
         if b"XX" in options:
@@ -260,7 +252,7 @@ def zrem(ks: Keyspace, key: bytes, *members: bytes) -> Reply:
     else:
         removed = sum([zset.remove(member) for member in members])
     if removed:
-        _removed(ks, key, zset, b"zrem")
+        ks.removed(key, zset, b"z", b"zrem")
     return integer(removed)
 
 
@@ -274,7 +266,7 @@ def _remove_ranks(
     if start >= stop:
         return ZERO
     zset.pop_at(start, stop)
-    _removed(ks, key, zset, event)
+    ks.removed(key, zset, b"z", event)
     return integer(stop - start)
 
 
@@ -1034,12 +1026,12 @@ def _pop(ks: Keyspace, key: bytes, zset: SortedSet, where: bytes, count: int) ->
     count = min(count, size)
     if where == b"MIN":
         members, scores = zset.pop_at(0, count)
-        _removed(ks, key, zset, b"zpopmin")
+        ks.removed(key, zset, b"z", b"zpopmin")
     else:
         members, scores = zset.pop_at(size - count, size)
         members.reverse()
         scores.reverse()
-        _removed(ks, key, zset, b"zpopmax")
+        ks.removed(key, zset, b"z", b"zpopmax")
     return members, scores
 
 
@@ -1058,7 +1050,7 @@ def _pop_from_one(ks: Keyspace, key: bytes, args: tuple[bytes, ...], where: byte
     if args:
         return scored(*_pop(ks, key, zset, where, count))
     member, score = zset.pop_end(where == b"MAX")
-    _removed(ks, key, zset, b"zpopmax" if where == b"MAX" else b"zpopmin")
+    ks.removed(key, zset, b"z", b"zpopmax" if where == b"MAX" else b"zpopmin")
     return member_and_score(member, score)
 
 
@@ -1105,26 +1097,6 @@ def _first_of(ks: Keyspace, keys: Sequence[bytes]) -> tuple[bytes, SortedSet] | 
     return None
 
 
-def _several(number: bytes, args: Sequence[bytes]) -> tuple[Sequence[bytes], bytes, int]:
-    """Read what ZMPOP takes: keys, where from, and the count."""
-    size = parse_int(number)
-    if size is None or size < 1:
-        raise errors.numkeys_not_positive()
-    keys, rest = parse.keys_by_number(args, size)
-    if not rest or parse.word(rest[0]) not in _POPS:
-        raise errors.syntax_error()
-    if len(rest) == 1:
-        return keys, parse.word(rest[0]), 1
-    if len(rest) == 2 or parse.word(rest[1]) != b"COUNT":
-        raise errors.syntax_error()
-    count = parse_int(rest[2])
-    if count is None or count < 1:
-        raise errors.count_should_be_positive()
-    if len(rest) > 3:
-        raise errors.syntax_error()
-    return keys, parse.word(rest[0]), count
-
-
 def _pop_several(ks: Keyspace, found: tuple[bytes, SortedSet], where: bytes, count: int) -> Reply:
     key, zset = found
     members, scores = _pop(ks, key, zset, where, count)
@@ -1145,7 +1117,7 @@ def _pop_several(ks: Keyspace, found: tuple[bytes, SortedSet], where: bytes, cou
 )
 def zmpop(ks: Keyspace, number: bytes, *args: bytes) -> Reply:
     """Returns the highest- or lowest-scoring members from one or more sorted sets after removing them. Deletes the sorted set if the last member was popped."""  # noqa: E501  COMMAND DOCS shows it whole
-    keys, where, count = _several(number, args)
+    keys, where, count = parse.pops((number, *args), _POPS)
     found = _first_of(ks, keys)
     return NULL_ARRAY if found is None else _pop_several(ks, found, where, count)
 
@@ -1163,7 +1135,7 @@ def zmpop(ks: Keyspace, number: bytes, *args: bytes) -> Reply:
 )
 def bzmpop(ks: Keyspace, timeout: bytes, number: bytes, *args: bytes) -> Reply:
     """Removes and returns a member by score from one or more sorted sets. Blocks until a member is available otherwise. Deletes the sorted set if the last element was popped."""  # noqa: E501  COMMAND DOCS shows it whole
-    keys, where, count = _several(number, args)
+    keys, where, count = parse.pops((number, *args), _POPS)
     timeout_ms = parse.timeout_ms(timeout, ks.now_ms)
     found = _first_of(ks, keys)
     if found is None:

@@ -587,6 +587,13 @@ class SortedSet:
         """Iterate over the elements, in order; nothing may change meanwhile."""
         return iter(self._order)
 
+    def expect(self, count: int) -> None:
+        """Be ready for `count` members to be added: what is too many for the encoding changes it,
+        even if the members are there already.
+        """
+        if count > LIMITS.zset_max_listpack_entries:
+            self._listpack = False
+
     def to_skiplist(self) -> None:
         """Say `skiplist` from now on."""
         self._listpack = False
@@ -606,7 +613,10 @@ class SortedSet:
         return self.put(member, score) is None
 
     def put(self, member: bytes, score: float) -> float | None:
-        """Add member or give it another score; return the score it had, None if it is new."""
+        """Add member or give it another score; return the score it had, None if it is new.
+
+        As ZADD of one member, `expect` included.
+        """
         scores = self._map
         if scores.__class__ is Table:  # looked up once, as it takes longest there
             bucket = scores.bucket(member)
@@ -619,6 +629,8 @@ class SortedSet:
                     bucket[member] = score
                 return old
         else:
+            if not LIMITS.zset_max_listpack_entries:
+                self._listpack = False
             old = self.score(member)
             if old is not None:
                 if old != score:
