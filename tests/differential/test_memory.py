@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from support.differential import Case, Compare, Table, cases, mask, shape
-from support.servers import Shoal
+from support.differential import Case, Compare, Table, cases, shape
+from support.servers import Oracle, Shoal
 
 KINDS = {
     "string": "SET k v",
@@ -58,9 +58,7 @@ USAGE_OF: Table = {
 
 REST: Table = {
     "help": ["MEMORY HELP", "memory help"],
-    "the doctor without keys": ["MEMORY DOCTOR"],
     "purge": ["MEMORY PURGE", "SET k v", "memory purge", "GET k"],
-    "what is bulk and what is verbatim": [mask(r"(?s)\r\n.*", "MEMORY DOCTOR")],
 }
 
 
@@ -92,6 +90,16 @@ def test_stats_are_among_those_of_redis(oracle: Shoal, subject: Shoal) -> None:
 def test_there_are_no_figures_of_an_allocator(subject: Shoal) -> None:
     text = b"Stats not supported for the current allocator"
     assert subject.raw("MEMORY MALLOC-STATS") == b"$%d\r\n%b\r\n" % (len(text), text)
+
+
+def test_the_doctor_of_an_empty_server() -> None:
+    # Both of its own: what the doctor says is about a server's whole past, its peak of memory too.
+    with Oracle() as redis, Shoal("--appendonly", "no", workers=2) as fresh:
+        for protocol in (b"2", b"3"):
+            with redis.client() as right, fresh.client() as client:
+                for each in (right, client):
+                    each.call(b"HELLO", protocol)
+                assert client.call(b"MEMORY", b"DOCTOR") == right.call(b"MEMORY", b"DOCTOR")
 
 
 def test_the_doctor_with_keys() -> None:
