@@ -85,6 +85,15 @@ MAX_PARKED_HOPS: Final = 65_536
 MAX_PARKED_HOP_BYTES: Final = 1 << 28
 PARK_MS: Final = 5_000
 
+# Bytes and commands of one piece of a value that is lent to another worker, or given back: about a
+# millisecond to make, and to take, as the commands that rebuild a value have some 64 elements each.
+CHUNK_BYTES: Final = 1 << 16
+CHUNK_COMMANDS: Final = 32
+
+# How often a command is run again because it turned out to need more keys, before it is answered
+# TRYAGAIN: what it reads must have changed in between each time.
+MAX_KEY_ROUNDS: Final = 16
+
 # Connections accepted in one turn of the supervisor, so that spanning commands are not held up by a
 # flood of them.
 ACCEPTS_PER_TURN: Final = 64

@@ -4,7 +4,7 @@ Spanning commands (`supervisor/coordinator.py`, `worker/participant.py`):
 
 | message                                  | from, to            | meaning                         |
 |------------------------------------------|---------------------|---------------------------------|
-| (SPAN, ref, parts, write)                | home, coordinator   | run this, one part a worker     |
+| (SPAN, ref, parts, write, executor)      | home, coordinator   | run this, one part a worker     |
 | (LOCK, ticket, blob, participants, mode) | coordinator, worker | queue for the locks, then run   |
 | (DONE, ticket, reply)                    | worker, coordinator | my part ran; its locks are held |
 | (RELEASE, ticket)                        | coordinator, worker | all parts ran: let the locks go |
@@ -17,10 +17,29 @@ Spanning commands (`supervisor/coordinator.py`, `worker/participant.py`):
 - parts: dict of worker number to blob; blob: bytes only workers read, the part for that worker.
 - write: bool, some part may change keys.
 - ticket: int, ascending over all spanning commands; participants: tuple of worker numbers.
+- executor: None, or for a borrowing command the worker that runs it, one of those with a part.
 - mode: RUN, or RELOCK: the part stands in the log (or was a read, and answered); take the locks
-  again, run nothing, answer nothing.
+  again, run nothing, answer nothing. For a borrowing command it is the attempt, from RUN upwards.
 - reply: any object marshal takes; replies: dict of worker number to reply; the home merges them.
 - text: bytes of an error reply, code first.
+
+Borrowing commands: the workers, once granted, lend instead of running:
+
+| message                                      | from, to              | meaning                   |
+|----------------------------------------------|-----------------------|---------------------------|
+| (LENT, ticket, attempt, chunk, last)         | worker, coordinator   | a piece of my values      |
+| (LOAN, ticket, attempt, lender, chunk, last) | coordinator, executor | passed on                 |
+| (TOOK, ticket, attempt, lender)              | executor, coordinator | taken, not the last       |
+| (MORE, ticket, attempt)                      | coordinator, worker   | go on: LENT or EFFECT     |
+| (EXECUTE, ticket, attempt)                   | coordinator, executor | all have lent: run it     |
+| (EFFECT, ticket, attempt, worker, chunk)     | executor, coordinator | changes for that worker   |
+| (RAN, ticket, attempt, reply)                | executor, coordinator | it ran: no more EFFECT    |
+| (APPLY, ticket, participants, chunk, last)   | coordinator, worker   | make and log these        |
+| (APPLY_MORE, ticket)                         | worker, coordinator   | taken, not the last       |
+| (RELEND, ticket, attempt)                    | coordinator, worker   | a new attempt: lend again |
+
+- chunk: bytes that only workers read: marshalled commands, each with its database.
+- participants: the workers with effects; who has logged the last piece of its own says DONE.
 
 A worker that starts and has loaded its partition gets, in this order: RELEASED with the tickets
 that its log holds without #REL and that are complete (left out if there are none), the LOCKs of
@@ -70,9 +89,20 @@ REFUSE: Final = 6
 RELEASED: Final = 7
 SERVE: Final = 8
 
+LENT: Final = 9
+LOAN: Final = 10
+TOOK: Final = 11
+MORE: Final = 12
+EXECUTE: Final = 13
+EFFECT: Final = 14
+RAN: Final = 15
+APPLY: Final = 16
+APPLY_MORE: Final = 17
+RELEND: Final = 18
+
 # The modes of LOCK.
 RUN: Final = 0
-RELOCK: Final = 1
+RELOCK: Final = -1
 
 # The start of a worker and its life.
 CALL: Final = 20

@@ -550,8 +550,17 @@ class Supervisor:
             if kind == m.DONE:
                 self._send_all(coordinator.on_done(worker.index, message[1], message[2]))
             elif kind == m.SPAN:
-                _, ref, parts, write = message
-                self._send_all(coordinator.on_span(worker.index, ref, parts, write))
+                self._send_all(coordinator.on_span(worker.index, *message[1:]))
+            elif kind == m.LENT:
+                self._send_all(coordinator.on_lent(worker.index, *message[1:]))
+            elif kind == m.EFFECT:
+                self._send_all(coordinator.on_effect(worker.index, *message[1:]))
+            elif kind == m.RAN:
+                self._send_all(coordinator.on_ran(worker.index, *message[1:]))
+            elif kind == m.TOOK:
+                self._send_all(coordinator.on_took(*message[1:]))
+            elif kind == m.APPLY_MORE:
+                self._send_all(coordinator.on_apply_more(worker.index, message[1]))
             elif kind == m.CLOSED:
                 worker.clients -= message[1]
             elif kind == m.FIGURES:

@@ -17,15 +17,17 @@ so effects happen in the order sent.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shoal.proto import errors
+from shoal.proto import messages as m
 from shoal.proto.errors import ReplyError
 from shoal.proto.limits import (
     MAX_FRAME_BYTES,
     MAX_HOP_REPLY_BYTES,
     MAX_HOPS_IN_FLIGHT,
+    MAX_KEY_ROUNDS,
     MAX_PEER_OUTBOX_BYTES,
     MAX_UNSENT_REPLY_BYTES,
     PARK_MS,
@@ -34,13 +36,14 @@ from shoal.proto.messages import CALL, DONE, SPAN, SUPERVISOR
 from shoal.proto.replies import Array, Reply, encode
 from shoal.proto.slots import SLOTS, key_slot, owner_of
 from shoal.worker.blocking import Blocking, State, Waiter
+from shoal.worker.borrowing import Borrower, Borrowing, Change, executor_key
 from shoal.worker.client import ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.direct import BIG_REPLY, DirectCommands
 from shoal.worker.hot import Hot
 from shoal.worker.hot_streams import HotStreams
 from shoal.worker.hot_values import HotValues
-from shoal.worker.participant import Claim, Part, Participant
+from shoal.worker.participant import NOT_DONE, Claim, Part, Participant
 from shoal.worker.peers import (
     CANCEL,
     ERROR,
@@ -57,6 +60,7 @@ from shoal.worker.registry import (
     LATER,
     Command,
     LockScope,
+    NeedKeys,
     PartAnswer,
     Scope,
     Wait,
@@ -72,17 +76,41 @@ Stop = bool
 
 _GONE: Final = object()
 
+# What stands in place of a reply's type when the command has to be run again with more keys.
+_NEED: Final = b"\0"
+
 
 class _Span:
-    """A spanning command under way at its home."""
+    """A spanning command under way at its home.
 
-    __slots__ = ("at", "command", "conn", "positions", "resp")
+    Attributes:
+        positions: worker -> which of the command's keys it has.
+        borrowing: the command again, if it is a borrowing one.
+    """
+
+    __slots__ = ("at", "borrowing", "command", "conn", "positions", "resp")
 
     def __init__(
-        self, conn: Connection, at: int, command: Command, positions: dict[int, list[int]]
+        self,
+        conn: Connection,
+        at: int,
+        command: Command,
+        positions: dict[int, list[int]],
+        resp: int,
+        borrowing: _Rounds | None = None,
     ) -> None:
         self.conn, self.at, self.command, self.positions = conn, at, command, positions
-        self.resp = conn.client.resp
+        self.resp = resp
+        self.borrowing = borrowing
+
+
+class _Rounds(NamedTuple):
+    """A borrowing command at its home: the keys that it has turned out to need, round by round."""
+
+    argv: list[bytes]
+    db: int
+    extra: tuple[bytes, ...]
+    rounds: int
 
 
 class RemoteWait:
@@ -134,6 +162,7 @@ class Dispatcher:
         self.uplink = uplink
         self.participant: Participant
         self.blocking: Blocking
+        self.borrower: Borrower
         self.segment: Segment | None = server.segment
         self._clock_ns = clock_ns
         self._slot_peer: list[Peer | None] = [
@@ -163,6 +192,14 @@ class Dispatcher:
         gate = self.store.gate
         self.participant = Participant(self.execute_part, gate, log_release)
         self.blocking = Blocking(self.store, gate, self.participant, self._let_go, self._attempt)
+        self.borrower = Borrower(
+            self.store,
+            self.server.index,
+            self._owner,
+            self._run_borrowing,
+            self._log_changes,
+            self._send_up,
+        )
 
     # -- a connection's state ----------------------------------------------------------------------
 
@@ -491,9 +528,9 @@ class Dispatcher:
             peer = slot_peer[slot]
             for at in positions:
                 if slot_peer[key_slot(argv[at])] is not peer:
-                    if command.spanning is None:
-                        raise errors.crossslot()
-                    return self._span(conn, command, argv, positions)
+                    if command.spanning is not None:
+                        return self._span(conn, command, argv, positions)
+                    return self._borrow(conn, command, argv)
         return self._hop_or_run(conn, command, argv, slot)
 
     def _hop_or_run(self, conn: Connection, command: Command, argv: list[bytes], slot: int) -> Stop:
@@ -518,6 +555,8 @@ class Dispatcher:
         if command.blocks:
             conn.wait = RemoteWait(peer, hop)
             return self._block(conn, Block.KEYS)
+        if command.roams:  # it may have to go on otherwise: nothing of the client before
+            return self._block(conn, Block.REPLY)
         return False
 
     def send_hop(self, peer: Peer, hop: Hop) -> None:
@@ -539,7 +578,12 @@ class Dispatcher:
                 if command.blocks and conn.closed:
                     self._filled(conn, 1)
                     return
-                reply = self._run_safely(command, argv, db, resp)
+                try:
+                    reply = self._run_safely(command, argv, db, resp)
+                except NeedKeys as need:
+                    rounds = _Rounds(argv, db, (), 0)
+                    self._run_with(conn, at, command, resp, rounds, need.keys)
+                    return
                 if isinstance(reply, Wait):
                     self._wait_here(conn, at, command, argv, reply)
                 else:
@@ -553,10 +597,19 @@ class Dispatcher:
                 return bool(conn.blocked)
             if admitted:
                 resume()
-            elif command.blocks:  # it may have to wait when it runs; nothing of the client before
+            elif command.blocks or command.roams:
+                # It may have to wait, or go on otherwise, when it runs; nothing of the client
+                # before.
                 self._block(conn, Block.REPLY)
             return bool(conn.blocked)
-        reply = self._run_safely(command, argv, db, resp)
+        try:
+            reply = self._run_safely(command, argv, db, resp)
+        except NeedKeys as need:
+            if conn.waiting:  # a barrier, as in front of every spanning command
+                return self._block(conn, Block.REPLY, retry=True)
+            at = self._placeholder(conn)
+            self._run_with(conn, at, command, resp, _Rounds(argv, db, (), 0), need.keys)
+            return self._block(conn, Block.REPLY)
         if isinstance(reply, Wait):
             self._wait_here(conn, self._placeholder(conn), command, argv, reply)
         else:
@@ -691,7 +744,10 @@ class Dispatcher:
             def resume() -> None:
                 if command.blocks and peer.waiters.pop(handle, _GONE) is _GONE:
                     return  # its client has gone: it must not be handed anything
-                reply = self._run_hop(command, argv, db, resp)
+                try:
+                    reply = self._run_hop(command, argv, db, resp)
+                except NeedKeys as need:
+                    reply = _need(need)
                 if isinstance(reply, Wait):
                     self._wait_for_peer(peer, handle, command, argv, context, reply)
                 elif peer.life == life:  # else who asked has died, and its successor knows nothing
@@ -707,7 +763,12 @@ class Dispatcher:
                 if command.blocks:
                     peer.waiters[handle] = None
                 return handle
-        reply = self._run_hop(command, argv, db, resp)
+        try:
+            reply = self._run_hop(command, argv, db, resp)
+        except NeedKeys as need:
+            self._last_handle += 1
+            peer.late.append((self._last_handle, _need(need)))
+            return self._last_handle
         if isinstance(reply, Wait):
             self._last_handle += 1
             self._wait_for_peer(peer, self._last_handle, command, argv, context, reply)
@@ -751,7 +812,13 @@ class Dispatcher:
             self._filled(conn, count)
         for handle, reply in late:
             deferred = peer.deferred.pop(handle, None)
-            if deferred is not None:  # else its client has gone, and the owner did not know yet
+            if deferred is None:
+                continue  # its client has gone, and the owner did not know yet
+            if reply[:1] == _NEED:
+                conn, at, argv, (db, resp) = deferred
+                rounds = _Rounds(argv, db, (), 0)
+                self._run_with(conn, at, resolve(argv), resp, rounds, marshal.loads(reply[1:]))
+            else:
                 self.fill(deferred[0], deferred[1], reply)
 
     def peer_lost(self, peer: Peer, lost: list[Hop]) -> None:
@@ -829,8 +896,7 @@ class Dispatcher:
         return None if isinstance(reply, Wait) else reply
 
     def _let_go(self, claim: Claim) -> None:
-        done = self.participant.let_go(claim)
-        self.uplink.messages += [(DONE, ticket, reply) for ticket, reply in done]
+        self._send_done(self.participant.let_go(claim))
 
     def _wait_here(
         self, conn: Connection, at: int, command: Command, argv: list[bytes], wait: Wait
@@ -1009,8 +1075,8 @@ class Dispatcher:
         self.server.stats.spanning += 1
         at = self._placeholder(conn)
         self._last_ref += 1
-        self._refs[self._last_ref] = _Span(conn, at, command, ordinals)
-        self.uplink.messages.append((SPAN, self._last_ref, parts, command.write))
+        self._refs[self._last_ref] = _Span(conn, at, command, ordinals, client.resp)
+        self.uplink.messages.append((SPAN, self._last_ref, parts, command.write, None))
         return self._block(conn, Block.REPLY)
 
     def _after_server_command(self, conn: Connection) -> Stop:
@@ -1029,14 +1095,58 @@ class Dispatcher:
 
     def decode_part(self, blob: bytes) -> Part:
         """Return a part as the participant wants it."""
-        db, keys, write, argv, resp, client_db = marshal.loads(blob)
+        db, keys, write, argv, resp, client_db, *borrowing = marshal.loads(blob)
+        if borrowing:
+            return Part(db, keys, write, Borrowing(argv, resp, client_db, *borrowing))
         return Part(db, keys, write, (argv, resp, client_db))
+
+    def on_message(self, message: m.Message) -> bool:
+        """Take what the coordinator says of spanning commands; False if it is about something
+        else.
+        """
+        kind, *rest = message
+        if kind == m.ANSWER:
+            self.on_answer(*rest)
+        elif kind == m.LOCK:
+            ticket, blob, participants, mode = rest
+            part = self.decode_part(blob)
+            if isinstance(part.command, Borrowing):
+                self.borrower.enter(ticket, part.command, mode)
+            self._send_done(self.participant.on_lock(ticket, part, participants, mode))
+        elif kind == m.RELEASE:
+            self.borrower.release(*rest)
+            self._send_done(self.participant.on_release(*rest))
+        elif kind == m.REFUSE:
+            self.on_refuse(*rest)
+        elif kind == m.LOAN:
+            self.borrower.take(*rest)
+        elif kind == m.MORE:
+            self.borrower.more(*rest)
+        elif kind == m.EXECUTE:
+            self.borrower.execute(*rest)
+        elif kind == m.APPLY:
+            if self.borrower.apply(*rest):
+                self._send_done([(rest[0], b"")])
+        elif kind == m.RELEND:
+            self.borrower.relend(*rest)
+        else:
+            return False
+        return True
+
+    def _send_done(self, done: list[tuple[int, object]]) -> None:
+        self.uplink.messages += [(DONE, ticket, reply) for ticket, reply in done]
+
+    def _send_up(self, message: m.Message) -> None:
+        self.uplink.messages.append(message)
 
     def execute_part(self, part: Part, ticket: int, participants: tuple[int, ...]) -> object:
         """Run our part of a spanning command, all its locks granted, and log it under its
         ticket.
         """
         command_of_part: Any = part.command  # what decode_part put there
+        if isinstance(command_of_part, Borrowing):
+            self.borrower.granted(ticket)
+            return NOT_DONE
         argv, resp, db = command_of_part
         command = resolve(argv)
         reply = self._part_reply(command, argv, db, resp)
@@ -1090,6 +1200,10 @@ class Dispatcher:
         """The coordinator has all parts' answers to one of our clients' commands."""
         span = self._refs.pop(ref)
         assert isinstance(span, _Span)
+        if span.borrowing is not None:
+            (reply,) = replies.values()
+            self._on_ran(span, span.borrowing, reply)
+            return
         answers = [
             PartAnswer(worker, tuple(span.positions.get(worker, ())), replies[worker])
             for worker in sorted(replies)
@@ -1102,6 +1216,121 @@ class Dispatcher:
         if span.conn.client.close_after_reply:  # CLIENT KILL of itself
             span.conn.blocked = Block.CLOSING
             span.conn.drop_input()
+
+    # -- borrowing commands ------------------------------------------------------------------------
+
+    def _borrow(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
+        """Run a command over several partitions that needs their values together."""
+        if command.blocks:
+            raise errors.crossslot()
+        if conn.waiting:  # a barrier: all our earlier commands first
+            return self._block(conn, Block.REPLY, retry=True)
+        client = conn.client
+        at = self._placeholder(conn)
+        self._send_borrowing(conn, at, command, client.resp, _Rounds(argv, client.db, (), 0))
+        return self._block(conn, Block.REPLY)
+
+    def _send_borrowing(
+        self, conn: Connection, at: int, command: Command, resp: int, rounds: _Rounds
+    ) -> None:
+        argv, db, extra, _ = rounds
+        keys: dict[int, list[bytes]] = {}
+        for key in [*(argv[at] for at in command.spec.key_positions(argv)), *extra]:
+            keys.setdefault(self._owner(key), []).append(key)
+        executor = self._owner(executor_key(command, argv))
+        borrowed = command.borrowed
+        wide = borrowed is not None and borrowed.database is not None
+        if wide:  # keys in two databases
+            assert borrowed is not None
+            assert borrowed.database is not None
+            wide = borrowed.database(argv) not in (None, db)
+        parts = {
+            worker: marshal.dumps(
+                (
+                    None if wide else db,
+                    None if wide else tuple(owned),
+                    command.write,
+                    argv,
+                    resp,
+                    db,
+                    executor,
+                    extra,
+                ),
+                2,
+            )
+            for worker, owned in keys.items()
+        }
+        self.server.stats.spanning += 1
+        self._last_ref += 1
+        self._refs[self._last_ref] = _Span(conn, at, command, {}, resp, rounds)
+        self.uplink.messages.append((SPAN, self._last_ref, parts, command.write, executor))
+
+    def _owner(self, key: bytes) -> int:
+        peer = self._slot_peer[key_slot(key)]
+        return self.server.index if peer is None else peer.worker
+
+    def _run_borrowing(self, borrowing: Borrowing) -> tuple[bytes, list[Sequence[bytes]]]:
+        """Run a borrowing command here, its executor, where all its values are now; return the
+        reply, or _NEED and the keys that it needs too, and its effects.
+        """
+        argv, resp, db, _, _ = borrowing
+        command = resolve(argv)
+        store = self.store
+        try:
+            node = self._call(command, command.handler, store.view(db), argv, calls=0)
+            reply = self._hop_reply(encode(node, resp))
+        except ReplyError as error:
+            return error.encode(), []
+        except NeedKeys as need:
+            return _need(need), []
+        if not command.write:
+            return reply, []
+        if store.effects is not None:
+            return reply, list(store.effects)
+        return reply, [argv] if store.dirty else []
+
+    def _log_changes(
+        self, ticket: int, participants: Sequence[int], changes: Sequence[Change]
+    ) -> None:
+        segment = self.segment
+        if segment is None:
+            return
+        segment.begin_ticket(ticket, participants)
+        for db, argv in changes:
+            segment.log(db, argv)
+        segment.end_ticket(b"")
+        self.logged_parts.add(ticket)
+
+    def _on_ran(self, span: _Span, rounds: _Rounds, reply: bytes) -> None:
+        """A borrowing command of our client has been run."""
+        command = span.command
+        if reply[:1] == _NEED:
+            self._run_with(span.conn, span.at, command, span.resp, rounds, marshal.loads(reply[1:]))
+            return
+        command.calls += 1
+        command.timed += 1
+        if reply[:1] == b"-":
+            command.failed += 1
+            self._count_error(reply[1:-2])
+        self.fill(span.conn, span.at, reply)
+
+    def _run_with(
+        self,
+        conn: Connection,
+        at: int,
+        command: Command,
+        resp: int,
+        rounds: _Rounds,
+        keys: tuple[bytes, ...],
+    ) -> None:
+        """Run a command again that has turned out to need more keys."""
+        if rounds.rounds == MAX_KEY_ROUNDS:
+            error = errors.try_again("the keys that the command needs keep changing")
+            self.fill(conn, at, error.encode())
+            return
+        extra = tuple(dict.fromkeys((*rounds.extra, *keys)))
+        again = _Rounds(rounds.argv, rounds.db, extra, rounds.rounds + 1)
+        self._send_borrowing(conn, at, command, resp, again)
 
     def on_refuse(self, ref: int, text: bytes) -> None:
         """The coordinator has refused a spanning command; nothing was run."""
@@ -1121,3 +1350,8 @@ class Dispatcher:
         waiting = self._refs.pop(ref)
         assert isinstance(waiting, tuple)
         self.fill(*waiting, reply)
+
+
+def _need(need: NeedKeys) -> bytes:
+    """Return what stands in place of the reply."""
+    return _NEED + marshal.dumps(need.keys, 2)

@@ -228,6 +228,9 @@ class Store:
         self.on_change: Callable[[int, bytes], None] | None = None
         self.on_flush: Callable[[int], None] | None = None
         self.transfer: Transfer
+        # The keys (db, key) of the borrowing command that runs, and which other workers' values are
+        # here meanwhile (`worker/borrowing.py`).
+        self.borrowed: set[tuple[int, bytes]] | None = None
         self.active_expire = True
         self.expire_paused = False  # CLIENT PAUSE: what has expired is missing, but stays for now
         self.hits = 0
@@ -419,11 +422,24 @@ class Keyspace:
             buffer = value.data = kind(buffer)
         return buffer
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether this partition has every slot: then it owns every key."""
+        return len(self._db.slots) == SLOTS
+
     def owns(self, key: bytes) -> bool:
-        """Tell whether key belongs to this partition; only a key that routing could not see (one
-        that SORT makes of a pattern) may not.
+        """Tell whether key is here; only a key that routing could not see (one that SORT makes of a
+        pattern) may not.
         """
-        return self._db.tables[key_slot(key)] is not None
+        slot = key_slot(key)
+        borrowed = self.store.borrowed
+        if borrowed is None or slot in self._db.slots:
+            return self._db.tables[slot] is not None
+        return (self._db.index, key) in borrowed
+
+    def stored(self, key: bytes) -> Value | None:
+        """Return what is stored at key, expired or not, None if nothing is."""
+        return self._db.keys_in(key_slot(key)).get(key)
 
     def exists(self, key: bytes) -> bool:
         """Tell whether key is there and not expired."""

@@ -362,16 +362,8 @@ class Worker:
 
     def _on_message(self, message: m.Message) -> None:
         kind = message[0]
-        if kind == m.ANSWER:
-            self._dispatcher.on_answer(message[1], message[2])
-        elif kind == m.LOCK:
-            _, ticket, blob, participants, mode = message
-            part = self._dispatcher.decode_part(blob)
-            self._done(self._participant.on_lock(ticket, part, participants, mode))
-        elif kind == m.RELEASE:
-            self._done(self._participant.on_release(message[1]))
-        elif kind == m.REFUSE:
-            self._dispatcher.on_refuse(message[1], message[2])
+        if self._dispatcher.on_message(message):
+            pass
         elif kind == m.TOLD:
             self._dispatcher.on_told(message[1], message[2])
         elif kind == m.PEER:
@@ -393,9 +385,6 @@ class Worker:
         else:
             assert kind == m.STOP, message
             self._loop.stop()
-
-    def _done(self, done: list[tuple[int, object]]) -> None:
-        self._uplink.messages += [(m.DONE, ticket, reply) for ticket, reply in done]
 
     def _on_descriptors(self, data: bytes, fds: list[int]) -> None:
         message = marshal.loads(data)

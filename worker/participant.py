@@ -27,11 +27,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from shoal.proto import errors
 from shoal.proto.limits import MAX_LOCK_WAITERS
-from shoal.proto.messages import RUN
+from shoal.proto.messages import RELOCK
 
 
 class Part(NamedTuple):
@@ -62,6 +62,9 @@ class Gate(Protocol):
     def open(self, db: int | None, key: bytes | None, write_only: bool) -> None:
         """Undo one close."""
 
+
+NOT_DONE: Final = object()
+"""What `execute` returns when the part is not done: its DONE comes later, by another way."""
 
 Execute = Callable[[Part, int, tuple[int, ...]], object]
 Done = list[tuple[int, object]]
@@ -171,8 +174,7 @@ class Participant:
             ticket: above every earlier one of this process.
             part: what to lock and run.
             participants: all the workers in this ticket.
-            mode: RUN, or RELOCK if the log holds the part: then it is granted at once and nothing
-                runs.
+            mode: RELOCK if the log holds the part: then it is granted at once and nothing runs.
         Returns: the DONE to send, if any.
         """
         assert ticket > self._last_ticket, f"ticket {ticket} after {self._last_ticket}"
@@ -182,14 +184,15 @@ class Participant:
         claim = Claim(ticket, order, db, keys, write)
         self._enter(claim)
         claim.granted = not claim.waits
-        if mode != RUN:
+        if mode == RELOCK:
             assert claim.granted, f"ticket {ticket} held its locks, now it would wait"
             return []
         if claim.waits:
             claim.part = part
             claim.participants = participants
             return []
-        return [(ticket, self._execute(part, ticket, participants))]
+        reply = self._execute(part, ticket, participants)
+        return [] if reply is NOT_DONE else [(ticket, reply)]
 
     def on_release(self, ticket: int) -> Done:
         """Let a ticket's locks go and run, in order, all that it had kept waiting.
@@ -377,7 +380,9 @@ class Participant:
             else:
                 assert part is not None
                 claim.part = None
-                done.append((claim.number, self._execute(part, claim.number, claim.participants)))
+                reply = self._execute(part, claim.number, claim.participants)
+                if reply is not NOT_DONE:
+                    done.append((claim.number, reply))
         self._draining = False
         return done
 

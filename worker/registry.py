@@ -133,6 +133,37 @@ class Spanning:
     supervisor: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Borrowed:
+    """What is special about a command that runs over borrowed values (`worker/borrowing.py`).
+
+    Attributes:
+        lend: `lend(argv, key, value) -> value` makes the smaller value that will do in place of
+            the one stored at key, for a command that needs little of it; None if anything of the
+            type will do. It raises nothing.
+        apart: `apart(argv, reply) -> commands`: an effect with keys in several partitions as
+            effects with one key each, the key as their first argument; without it the changed
+            values go back whole.
+        database: argv -> the database of the keys that it overwrites, None for the client's.
+    """
+
+    lend: Callable[[Sequence[bytes], bytes, Any], Any] | None = None
+    apart: Callable[[Sequence[bytes], bytes], Sequence[Sequence[bytes]]] | None = None
+    database: Callable[[Sequence[bytes]], int | None] | None = None
+
+
+class NeedKeys(Exception):  # noqa: N818  no error: the command is run again
+    """A command has found out that it needs keys of other partitions; it has changed nothing.
+
+    Attributes:
+        keys: these keys; it will be run again as a borrowing command that has them too.
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        super().__init__(keys)
+        self.keys = tuple(keys)
+
+
 @dataclass(slots=True, eq=False)
 class Command:
     """A command or subcommand with its handler and this worker's statistics of it.
@@ -158,11 +189,13 @@ class Command:
     guard: Callable[[Any], None] | None = None
     subcommands: dict[bytes, Command] = field(default_factory=dict)
     variants: dict[bytes, Command] = field(default_factory=dict)
+    borrowed: Borrowed | None = None
     calls: int = 0
     timed: int = 0
     usec: int = 0
     rejected: int = 0
     failed: int = 0
+    roams: bool = False  # what it runs into may make it need other keys: `NeedKeys`
     skip: int = 1  # leading arguments that are the name: 2 for a subcommand or a variant
 
 
@@ -192,6 +225,7 @@ def command(
     history: tuple[tuple[str, str], ...] = (),
     key_flags: Callable[[Sequence[bytes]], tuple[str, ...]] | None = None,
     guard: Callable[[Any], None] | None = None,
+    borrowed: Borrowed | None = None,
 ) -> Callable[[F], F]:
     """Declare a command; its summary is the first line of the handler's docstring.
 
@@ -232,6 +266,8 @@ def command(
             arity=arity,
             route=route,
             guard=guard,
+            borrowed=borrowed,
+            roams=any(one.unknown and one.find is None for one in keys),
         )
         table = COMMANDS
         if sub:

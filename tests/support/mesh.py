@@ -102,6 +102,12 @@ class Log:
     def log_all(self, db: int, effects: Sequence[Sequence[bytes]]) -> None:
         self.records += [(db, tuple(argv)) for argv in effects]
 
+    def begin_ticket(self, ticket: int, participants: object) -> None:
+        self.tickets.append(ticket)
+
+    def end_ticket(self, reply: object) -> None:
+        pass
+
     def log_ticket(
         self, ticket: int, participants: object, reply: object, db: int, effects: Any
     ) -> None:
@@ -137,10 +143,10 @@ class Node:
 class Mesh:
     """All the workers; nothing moves unless the test says so."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, coordinator: type[Coordinator] = Coordinator) -> None:
         client_ids = count(1)
         self.nodes = [Node(index, workers, client_ids) for index in range(workers)]
-        self.coordinator = Coordinator(workers, 1)
+        self.coordinator = coordinator(workers, 1)
         for node in self.nodes:
             self.coordinator.on_worker_ready(node.index, {})
 
@@ -153,18 +159,19 @@ class Mesh:
         """Do what ends a turn: commands that had to wait, frames, replies."""
         node.dispatcher.run_resumable()
         node.dispatcher.end_blocking()
+        self.write_log(node)
         for peer in node.peers:
             if peer is not None and peer.has_news() and peer.up:
                 peer.send_turn(0, 0)
         messages, node.uplink.messages = node.uplink.messages, []
         for kind, *rest in messages:
-            if kind == m.SPAN:
-                self.send(self.coordinator.on_span(node.index, *rest))
-            elif kind == m.DONE:
-                self.send(self.coordinator.on_done(node.index, *rest))
+            self.send(coordinated(self.coordinator, node.index, kind, rest))
         flushable, node.dispatcher.flushable = node.dispatcher.flushable, []
         for conn in flushable:
             conn.flush(head=conn.blocked is Block.KEYS)
+
+    def write_log(self, node: Node) -> None:
+        """Write what the turn has logged: before anything leaves the worker."""
 
     def send(self, messages: Outgoing) -> None:
         """Put the coordinator's messages on their way; the supervisor's own part is done here."""
@@ -193,19 +200,9 @@ class Mesh:
         """Let one message of the coordinator arrive."""
         if not node.down:
             return False
-        kind, *rest = node.down.popleft()
-        done: list[tuple[int, object]] = []
-        if kind == m.LOCK:
-            ticket, blob, participants, mode = rest
-            part = node.dispatcher.decode_part(blob)
-            done = node.participant.on_lock(ticket, part, participants, mode)
-        elif kind == m.RELEASE:
-            done = node.participant.on_release(*rest)
-        elif kind == m.ANSWER:
-            node.dispatcher.on_answer(*rest)
-        elif kind == m.REFUSE:
-            node.dispatcher.on_refuse(*rest)
-        node.uplink.messages += [(m.DONE, ticket, reply) for ticket, reply in done]
+        message = node.down.popleft()
+        if message[0] != m.SERVE:
+            assert node.dispatcher.on_message(message), message
         return True
 
     def steps(self) -> list[Callable[[], object]]:
@@ -233,6 +230,25 @@ class Mesh:
                 return
             (steps[0] if random is None else random.choice(steps))()
         raise AssertionError("it does not come to an end")
+
+
+def coordinated(coordinator: Coordinator, worker: int, kind: int, rest: list[Any]) -> Outgoing:
+    """Let the coordinator take a worker's message, and return what it sends."""
+    if kind == m.SPAN:
+        return coordinator.on_span(worker, *rest)
+    if kind == m.DONE:
+        return coordinator.on_done(worker, *rest)
+    if kind == m.LENT:
+        return coordinator.on_lent(worker, *rest)
+    if kind == m.EFFECT:
+        return coordinator.on_effect(worker, *rest)
+    if kind == m.RAN:
+        return coordinator.on_ran(worker, *rest)
+    if kind == m.TOOK:
+        return coordinator.on_took(*rest)
+    if kind == m.APPLY_MORE:
+        return coordinator.on_apply_more(worker, *rest)
+    return []  # it is for somebody else
 
 
 class Caller:

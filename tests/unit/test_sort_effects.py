@@ -17,7 +17,7 @@ import shoal.worker.commands.sort
 import shoal.worker.commands.sorted_sets
 import shoal.worker.commands.strings  # noqa: F401, declares the commands
 from shoal.proto.slots import key_slot, owner_of, slot_range
-from shoal.worker.registry import COMMANDS
+from shoal.worker.registry import COMMANDS, NeedKeys
 from support.keyspace import NOW_MS, Partition, check_store
 from support.raw import split_line
 
@@ -135,10 +135,12 @@ AWAY = next(b"{%d}" % n for n in range(99) if owner_of(key_slot(b"{%d}" % n), 2)
         f"BY nosort GET # GET {AWAY}w* STORE {HERE}d",
     ],
 )
-def test_a_key_of_another_partition_is_refused(options: str) -> None:
+def test_keys_of_another_partition_are_asked_for(options: str) -> None:
     partition = after(f"RPUSH {HERE}l 1 2", f"SET {HERE}d old", slots=HALF)
-    reply = partition.run(split_line(f"SORT {HERE}l {options}"))
-    assert reply == b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
+    with pytest.raises(NeedKeys) as need:
+        partition.run(split_line(f"SORT {HERE}l {options}"))
+    field = b"h" if "h*" in options else b"w"
+    assert need.value.keys == (AWAY.encode() + field + b"1", AWAY.encode() + field + b"2")
     assert partition.run(split_line(f"GET {HERE}d")) == b"$3\r\nold\r\n"
 
 

@@ -43,6 +43,7 @@ from shoal.proto.spec import CommandFlag, KeySpec, key_at, keys_from
 from shoal.worker.commands import parse
 from shoal.worker.keyspace import NO_EXPIRE, NO_KEY, Database, Keyspace, Table, Value, expire_of
 from shoal.worker.registry import (
+    Borrowed,
     LockScope,
     PartAnswer,
     Spanning,
@@ -498,6 +499,15 @@ def renamenx(ks: Keyspace, source: bytes, target: bytes) -> Reply:
     return ONE if _rename(ks, source, target, only_if_new=True) else ZERO
 
 
+def _target_db(argv: Sequence[bytes]) -> int | None:
+    """Return the database that COPY's DB names, None if it names none that could be one."""
+    found = None
+    for at in range(3, len(argv) - 1):
+        if parse.word(argv[at]) == b"DB":
+            found = parse_int(argv[at + 1])
+    return found
+
+
 @command(
     "COPY",
     since="6.2.0",
@@ -511,6 +521,7 @@ def renamenx(ks: Keyspace, source: bytes, target: bytes) -> Reply:
     acl=KEYSPACE,
     complexity="O(N) worst case for collections, where N is the number of nested items. O(1) for "
     "string values.",
+    borrowed=Borrowed(database=_target_db),
 )
 def copy(ks: Keyspace, source: bytes, target: bytes, *options: bytes) -> Reply:
     """Copies the value of a key to a new key."""

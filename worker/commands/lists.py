@@ -26,8 +26,8 @@ from shoal.proto.replies import (
 )
 from shoal.proto.spec import CommandFlag, KeySpec, key_at
 from shoal.worker.commands import parse
-from shoal.worker.keyspace import Keyspace
-from shoal.worker.registry import Wait, command
+from shoal.worker.keyspace import Keyspace, Value
+from shoal.worker.registry import Borrowed, Wait, command
 from shoal.worker.values.list import List
 
 WRITE, READONLY, FAST = CommandFlag.WRITE, CommandFlag.READONLY, CommandFlag.FAST
@@ -234,6 +234,17 @@ def rpop(ks: Keyspace, key: bytes, *count: bytes) -> Reply:
     return _pop(ks, key, count, False)
 
 
+def _lend_popped(argv: Sequence[bytes], _: bytes, value: Value) -> Value | None:
+    """Lend LMPOP what it may pop, and one element more if there is one."""
+    if value.__class__ is not List:
+        return None
+    try:
+        _keys, side, count = parse.pops(argv[1:], _SIDES)
+    except errors.ReplyError:
+        return None  # as the command itself will find
+    return _end_of(value, count + 1, side == b"LEFT")
+
+
 @command(
     "LMPOP",
     since="7.0.0",
@@ -245,6 +256,7 @@ def rpop(ks: Keyspace, key: bytes, *count: bytes) -> Reply:
     complexity=(
         "O(N+M) where N is the number of provided keys and M is the number of elements returned."
     ),
+    borrowed=Borrowed(lend=_lend_popped),
 )
 def lmpop(ks: Keyspace, *args: bytes) -> Reply:
     """Returns multiple elements from a list after removing them. Deletes the list if the last element was popped."""  # noqa: E501  COMMAND DOCS shows it whole
@@ -253,6 +265,38 @@ def lmpop(ks: Keyspace, *args: bytes) -> Reply:
 
 
 # -- move from list to list ------------------------------------------------------------------------
+
+
+def _lend_ends(argv: Sequence[bytes], key: bytes, value: Value) -> Value | None:
+    """Lend LMOVE and RPOPLPUSH the element that they move, and the next, which says whether the
+    list goes; of the target only that it is a list.
+    """
+    if value.__class__ is not List or key != argv[1]:
+        return None
+    left = len(argv) == 5 and parse.word(argv[3]) == b"LEFT"
+    return _end_of(value, 2, left)
+
+
+def _end_of(value: List, count: int, left: bool) -> List:
+    """Return a list of so many elements of one end of the list, or of all that it has."""
+    size = len(value)
+    count = min(count, size)
+    start = 0 if left else size - count
+    return List.stored([one for some in value.range(start, start + count) for one in some])
+
+
+def _move_apart(argv: Sequence[bytes], reply: bytes) -> list[tuple[bytes, ...]]:
+    """Return what LMOVE or RPOPLPUSH, with this reply, did to each of its two lists."""
+    left = len(argv) == 5 and parse.word(argv[3]) == b"LEFT"
+    to_left = len(argv) == 3 or parse.word(argv[4]) == b"LEFT"
+    element = reply[reply.index(b"\n") + 1 : -2]
+    return [
+        (b"LPOP" if left else b"RPOP", argv[1]),
+        (b"LPUSH" if to_left else b"RPUSH", argv[2], element),
+    ]
+
+
+_MOVES: Final = Borrowed(lend=_lend_ends, apart=_move_apart)
 
 
 def _move(
@@ -287,6 +331,7 @@ def _move(
     ),
     acl=LIST,
     complexity="O(1)",
+    borrowed=_MOVES,
 )
 def lmove(ks: Keyspace, source: bytes, target: bytes, wherefrom: bytes, whereto: bytes) -> Reply:
     """Returns an element after popping it from one list and pushing it to another. Deletes the list if the last element was moved."""  # noqa: E501  COMMAND DOCS shows it whole
@@ -309,6 +354,7 @@ def lmove(ks: Keyspace, source: bytes, target: bytes, wherefrom: bytes, whereto:
     doc_flags=("deprecated",),
     deprecated_since="6.2.0",
     replaced_by="`LMOVE` with the `RIGHT` and `LEFT` arguments",
+    borrowed=_MOVES,
 )
 def rpoplpush(ks: Keyspace, source: bytes, target: bytes) -> Reply:
     """Returns the last element of a list after removing and pushing it to another list. Deletes the list if the last element was popped."""  # noqa: E501  COMMAND DOCS shows it whole

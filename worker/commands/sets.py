@@ -28,8 +28,8 @@ from shoal.proto.replies import (
 from shoal.proto.spec import CommandFlag, KeySpec, key_at
 from shoal.worker.commands import parse
 from shoal.worker.commands.store import store_result
-from shoal.worker.keyspace import Keyspace
-from shoal.worker.registry import command
+from shoal.worker.keyspace import Keyspace, Value
+from shoal.worker.registry import Borrowed, command
 from shoal.worker.values.limits import LIMITS
 from shoal.worker.values.set import HASHTABLE, INTSET, LISTPACK, Set
 
@@ -112,6 +112,24 @@ def srem(ks: Keyspace, key: bytes, *members: bytes) -> Reply:
     return integer(removed)
 
 
+def _lend_member(argv: Sequence[bytes], _: bytes, value: Value) -> Value | None:
+    """Lend SMOVE of a set its member, if it is in there, and another that says there are more."""
+    if value.__class__ is not Set:
+        return None
+    member = argv[3]
+    lent = [member] if member in value else []
+    if len(value) > len(lent):
+        lent.append(next(one for one in value if one != member))
+    return Set.of(lent, LISTPACK)
+
+
+def _smove_apart(argv: Sequence[bytes], reply: bytes) -> list[tuple[bytes, ...]]:
+    """Return what SMOVE, if it moved something, did to each of its two sets."""
+    if reply != ONE:
+        return []
+    return [(b"SREM", argv[1], argv[3]), (b"SADD", argv[2], argv[3])]
+
+
 @command(
     "SMOVE",
     since="1.0.0",
@@ -124,6 +142,7 @@ def srem(ks: Keyspace, key: bytes, *members: bytes) -> Reply:
     ),
     acl=SET,
     complexity="O(1)",
+    borrowed=Borrowed(lend=_lend_member, apart=_smove_apart),
 )
 def smove(ks: Keyspace, source: bytes, target: bytes, member: bytes) -> Reply:
     """Moves a member from one set to another."""

@@ -8,7 +8,8 @@ A result that is stored is logged as what it is, DEL and RPUSH: to compute it ag
 that may look otherwise by then, and some orders depend on the salt of `hash`.
 
 The keys that BY and GET make of a pattern are not among the command's keys: routing cannot see
-them. One that belongs to another partition is answered with CROSSSLOT.
+them. If some belong to other partitions, the command is run again as one that borrows them
+(`NeedKeys`): once for those of BY, once for those of GET.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from shoal.worker.commands import parse
 from shoal.worker.commands.hashes import get_live
 from shoal.worker.commands.store import store_result
 from shoal.worker.keyspace import Keyspace
-from shoal.worker.registry import command
+from shoal.worker.registry import NeedKeys, command
 from shoal.worker.values.hash import Hash
 from shoal.worker.values.list import List
 from shoal.worker.values.set import Set
@@ -83,15 +84,21 @@ class _Pattern:
         if 0 <= arrow < len(text) - 2:
             self._suffix, self._field = pattern[star + 1 : arrow], pattern[arrow + 2 :]
 
+    def missing(self, ks: Keyspace, elements: Sequence[bytes]) -> list[bytes]:
+        """Return the keys looked up for these elements that are not here."""
+        prefix = self._prefix
+        if self.itself or prefix is None:
+            return []
+        keys = [prefix + element + self._suffix for element in elements]
+        return [key for key in keys if not ks.owns(key)]
+
     def look_up(self, ks: Keyspace, element: bytes) -> bytes | None:
-        """Return what there is for an element, None for nothing. Raises: ReplyError CROSSSLOT."""
+        """Return what there is for an element, None for nothing."""
         if self.itself:
             return element
         if self._prefix is None:
             return None
         key = self._prefix + element + self._suffix
-        if not ks.owns(key):
-            raise errors.crossslot()
         value = ks.lookup_read(key)
         if self._field is not None:
             return get_live(ks, key, value, self._field) if isinstance(value, Hash) else None
@@ -157,10 +164,20 @@ def _score(text: bytes | None) -> float | None:
     return float(text) if text.isdigit() or _NUMBER.fullmatch(text) else None
 
 
+def _require(ks: Keyspace, patterns: Sequence[_Pattern], elements: Sequence[bytes]) -> None:
+    """Raises: NeedKeys, if what the patterns look up for the elements is not all here."""
+    if ks.is_whole:
+        return
+    missing = [key for pattern in patterns for key in pattern.missing(ks, elements)]
+    if missing:
+        raise NeedKeys(missing)
+
+
 def _sort(ks: Keyspace, elements: list[bytes], options: _Options) -> list[bytes]:
     by, desc = options.by, options.desc
     weights: Sequence[bytes | None] = elements
     if by is not None:
+        _require(ks, [by], elements)
         weights = [by.look_up(ks, element) for element in elements]
     if not options.alpha:
         pairs = []
@@ -213,13 +230,23 @@ def _elements(ks: Keyspace, key: bytes, options: _Options) -> list[bytes]:
 
 
 def _run(ks: Keyspace, key: bytes, args: Sequence[bytes], may_store: bool) -> Reply:
-    options = _Options(args, may_store)
+    store = ks.store
+    hits, misses = store.hits, store.misses
+    try:
+        return _sorted(ks, key, _Options(args, may_store))
+    except NeedKeys:
+        store.hits, store.misses = hits, misses  # it will look all of it up again
+        raise
+
+
+def _sorted(ks: Keyspace, key: bytes, options: _Options) -> Reply:
     found = _elements(ks, key, options)
     gets, target = options.gets, options.target
     if not gets and target is None:
         return b"*%d\r\n%b" % (len(found), bulks(found))
     values: Sequence[bytes | None] = found
     if gets:
+        _require(ks, gets, found)
         values = [pattern.look_up(ks, element) for element in found for pattern in gets]
     if target is None:
         return array([NULL if value is None else bulk(value) for value in values])

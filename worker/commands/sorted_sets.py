@@ -32,8 +32,8 @@ from shoal.proto.replies import (
 from shoal.proto.spec import CommandFlag, KeySpec, key_at
 from shoal.worker.commands import parse
 from shoal.worker.commands.store import store_result
-from shoal.worker.keyspace import Keyspace
-from shoal.worker.registry import Wait, command
+from shoal.worker.keyspace import Keyspace, Value
+from shoal.worker.registry import Borrowed, Wait, command
 from shoal.worker.values.limits import LIMITS
 from shoal.worker.values.set import Set
 from shoal.worker.values.sorted_set import Columns, Element, SortedSet
@@ -1104,6 +1104,20 @@ def _pop_several(ks: Keyspace, found: tuple[bytes, SortedSet], where: bytes, cou
     return array([bulk(key), scored(members, scores, nested=True)])
 
 
+def _lend_popped(argv: Sequence[bytes], _: bytes, value: Value) -> Value | None:
+    """Lend ZMPOP what it may pop, and one member more if there is one."""
+    if value.__class__ is not SortedSet:
+        return None
+    try:
+        _keys, where, count = parse.pops(argv[1:], _POPS)
+    except errors.ReplyError:
+        return None  # as the command itself will find
+    size = len(value)
+    count = min(count + 1, size)
+    start = 0 if where == b"MIN" else size - count
+    return SortedSet(value.elements_at(start, start + count))
+
+
 @command(
     "ZMPOP",
     since="7.0.0",
@@ -1114,6 +1128,7 @@ def _pop_several(ks: Keyspace, found: tuple[bytes, SortedSet], where: bytes, cou
     acl=SORTED_SET,
     complexity="O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of "
     "elements in the sorted set, and M being the number of elements popped.",
+    borrowed=Borrowed(lend=_lend_popped),
 )
 def zmpop(ks: Keyspace, number: bytes, *args: bytes) -> Reply:
     """Returns the highest- or lowest-scoring members from one or more sorted sets after removing them. Deletes the sorted set if the last member was popped."""  # noqa: E501  COMMAND DOCS shows it whole

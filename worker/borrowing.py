@@ -1,0 +1,512 @@
+"""Commands over the keys of several partitions that need the values together (no I/O).
+
+Such a command runs once, in one worker, its *executor*: the plain handler, over its own keys and
+over values that the other workers lend it. What it changes goes back as *effects*, commands for
+each partition. docs/partitions.md has the messages; `supervisor/coordinator.py` sends them.
+
+    every worker with a part:  LOCKED --granted: lends--> LENT --APPLY: changes and log--> released
+    the executor also:         LOANS come --EXECUTE: runs, tells the effects--> RAN --APPLY: log-->
+
+Nothing of it is in a log before APPLY. What the executor changes in its own partition it changes as
+it runs, behind the locks; should it die, that is gone with it, and the command runs again, or if
+the coordinator has its effects already, they are applied to what its successor has loaded.
+
+A value travels as the commands that rebuild it, in chunks of a bounded size, each of which is sent
+when the one before has been taken: so a large value holds up nobody, and fills no pipe. Two kinds
+of keys are not lent as they are: what the command only overwrites is there or not, and a command
+may declare what less it can do with (`registry.Borrowed`).
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final, NamedTuple
+
+from shoal.proto import messages as m
+from shoal.proto.limits import CHUNK_BYTES, CHUNK_COMMANDS
+from shoal.proto.slots import key_slot
+from shoal.worker.keyspace import Database, Keyspace, Store, Value, expire_of
+from shoal.worker.registry import Command, resolve
+from shoal.worker.values import encoding, rebuild, type_name
+from shoal.worker.values.hash import Hash
+
+Argv = Sequence[bytes]
+Change = tuple[int, Argv]  # database, command
+
+# What stands for a value of which only its presence and type matter, by type.
+_STAND_INS: Final[dict[bytes, tuple[bytes, ...]]] = {
+    b"string": (b"SET", b"", b""),
+    b"list": (b"RPUSH", b"", b""),
+    b"set": (b"SADD", b"", b""),
+    b"hash": (b"HSET", b"", b"", b""),
+    b"zset": (b"ZADD", b"", b"0", b""),
+    b"stream": (b"XADD", b"", b"1-1", b"", b""),
+}
+
+
+# In place of a command's name: what OBJECT ENCODING said of the value. Only lent, never an effect.
+_ENCODING: Final = b""
+
+# Words of key specifications: the command writes to the key, and does not just take from it.
+_WRITTEN: Final = frozenset({"OW", "insert", "update"})
+
+
+class Borrowing(NamedTuple):
+    """A borrowing command, as every worker with a part in it knows it.
+
+    Attributes:
+        argv: the command; resp: protocol of its client; db: the client's database.
+        executor: the worker that runs it.
+        extra: keys to lend besides those that argv names.
+    """
+
+    argv: list[bytes]
+    resp: int
+    db: int
+    executor: int
+    extra: tuple[bytes, ...]
+
+
+class _Tables(dict[int, dict[bytes, Value]]):
+    """Tables by slot, made as they are asked for."""
+
+    def __missing__(self, slot: int) -> dict[bytes, Value]:
+        table = self[slot] = {}
+        return table
+
+
+class _LoanDatabase(Database):
+    """A database of borrowed values: it has whatever slot is asked for."""
+
+    __slots__ = ()
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index, range(0))
+        tables: Any = _Tables()  # asked by slot only, never as a list
+        self.tables = tables
+
+
+class _Loans(Store):
+    """Borrowed values, while they arrive."""
+
+    def __init__(self) -> None:
+        super().__init__(range(0), 1 << 31, _NO_RANDOM)  # at time 0, when nothing expires
+
+    def database(self, index: int) -> Database:
+        db = self._dbs.get(index)
+        if db is None:
+            db = self._dbs[index] = _LoanDatabase(index)
+        return db
+
+
+_NO_RANDOM: Final = Random(0)  # what rebuilds a value is not random
+
+
+@dataclass(slots=True)
+class _Part:
+    """What this worker has to do with one borrowing command.
+
+    Attributes:
+        granted: our keys are locked.
+        attempt: as in the messages.
+        lending: what is left to be lent.
+        loans: what has been lent to us, the executor; of `loans_attempt`.
+        telling: what is left to be told of the effects, after the command has run.
+        ran: it has run here, so what it changes here is done; reply: what it answered.
+        applied: changes of the chunks that have come; all of them are logged together.
+    """
+
+    command: Borrowing
+    attempt: int
+    granted: bool = False
+    lending: Iterator[Change] | None = None
+    loans: _Loans | None = None
+    loans_attempt: int = -1
+    telling: Iterator[tuple[int, Change]] | None = None
+    held: tuple[int, Change] | None = None
+    ran: bool = False
+    reply: bytes = b""
+    applied: list[Change] = field(default_factory=list)
+
+
+class Borrower:
+    """This worker's part in borrowing commands, those that it lends for and those that it runs.
+
+    Attributes:
+        parts: by ticket, until the ticket's locks are released here.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        index: int,
+        owner: Callable[[bytes], int],
+        run: Callable[[Borrowing], tuple[bytes, list[Argv]]],
+        log: Callable[[int, Sequence[int], Sequence[Change]], None],
+        send: Callable[[m.Message], None],
+    ) -> None:
+        """Start without any.
+
+        Args:
+            store: this partition.
+            index: this worker.
+            owner: key -> the worker that has it.
+            run: runs a command's handler; returns the reply and what it says are its effects.
+            log: called with ticket, participants and changes, to log them as the ticket's part.
+            send: sends the coordinator a message.
+        """
+        self.parts: dict[int, _Part] = {}
+        self._store = store
+        self._index = index
+        self._owner = owner
+        self._run = run
+        self._log = log
+        self._send = send
+
+    # -- lending -----------------------------------------------------------------------------------
+
+    def enter(self, ticket: int, command: Borrowing, mode: int) -> None:
+        """Take note of a LOCK; with RELOCK the keys are ours at once."""
+        part = _Part(command, max(mode, m.RUN))
+        part.granted = mode == m.RELOCK
+        self.parts[ticket] = part
+
+    def granted(self, ticket: int) -> None:
+        """Our keys are locked: begin to lend."""
+        part = self.parts[ticket]
+        part.granted = True
+        self._begin(ticket, part)
+
+    def relend(self, ticket: int, attempt: int) -> None:
+        """Begin again: a worker has died that had a part in it."""
+        part = self.parts[ticket]
+        part.attempt = attempt
+        part.telling = part.held = None
+        assert not part.ran
+        if part.granted:
+            self._begin(ticket, part)
+
+    def more(self, ticket: int, attempt: int) -> None:
+        """Send the next chunk: of what we lend, or of the effects."""
+        part = self.parts[ticket]
+        if attempt != part.attempt:
+            return
+        if part.telling is not None:
+            self._tell(ticket, part)
+        else:
+            self._lend(ticket, part)
+
+    def release(self, ticket: int) -> None:
+        """Forget a ticket; one that is no borrowing command is not known."""
+        self.parts.pop(ticket, None)
+
+    def _begin(self, ticket: int, part: _Part) -> None:
+        part.lending = iter(()) if part.command.executor == self._index else self._changes(part)
+        self._lend(ticket, part)
+
+    def _changes(self, part: _Part) -> Iterator[Change]:
+        command = part.command
+        for db, key, lend in loans_of(command, self._store.count):
+            if self._owner(key) != self._index:
+                continue
+            value = self._store.view(db).find(key)
+            if value is not None:
+                yield from _loan(db, key, value, command.argv, lend)
+
+    def _lend(self, ticket: int, part: _Part) -> None:
+        assert part.lending is not None
+        changes: list[Change] = []
+        size = 0
+        for change in part.lending:
+            changes.append(change)
+            size += sum(map(len, change[1]))
+            if size >= CHUNK_BYTES or len(changes) >= CHUNK_COMMANDS:
+                self._send((m.LENT, ticket, part.attempt, marshal.dumps(changes, 2), False))
+                return
+        part.lending = None
+        self._send((m.LENT, ticket, part.attempt, marshal.dumps(changes, 2), True))
+
+    # -- running -----------------------------------------------------------------------------------
+
+    def take(self, ticket: int, attempt: int, lender: int, chunk: bytes, last: bool) -> None:
+        """Take a piece of what another worker lends us."""
+        part = self.parts[ticket]
+        if attempt != part.attempt:
+            return
+        loans = self._loans(part)
+        for db, argv in marshal.loads(chunk):
+            if argv[0] == _ENCODING:
+                _restore_encoding(loans.view(db), argv[1], argv[2])
+            else:
+                _apply(loans, [(db, argv)])
+        if not last:
+            self._send((m.TOOK, ticket, attempt, lender))
+
+    def _loans(self, part: _Part) -> _Loans:
+        if part.loans is None or part.loans_attempt != part.attempt:
+            part.loans, part.loans_attempt = _Loans(), part.attempt
+        return part.loans
+
+    def execute(self, ticket: int, attempt: int) -> None:
+        """Run the command: everything it needs is here."""
+        part = self.parts[ticket]
+        if attempt != part.attempt:
+            return
+        command = part.command
+        store = self._store
+        keys = {(db, key) for db, key, _ in loans_of(command, store.count)}
+        for db, key in keys:
+            if self._owner(key) == self._index:
+                store.view(db).find(key)  # what has expired goes now, and is logged so
+        loans = self._loans(part)
+        for db, key in keys:
+            if self._owner(key) != self._index:
+                loans.database(db).keys_in(key_slot(key))
+        changed: dict[tuple[int, bytes], None] = {}
+        on_change, expire_paused = store.on_change, store.expire_paused
+
+        def record(db: int, key: bytes) -> None:
+            changed[db, key] = None
+            if on_change is not None:
+                on_change(db, key)
+
+        _install(store, loans)
+        store.on_change, store.expire_paused, store.borrowed = record, True, keys
+        try:
+            reply, effects = self._run(command)
+            found = list(self._effects(command, reply, effects, changed))
+        finally:
+            store.on_change, store.expire_paused, store.borrowed = on_change, expire_paused, None
+            _uninstall(store, loans)
+        part.loans = None
+        part.reply = reply
+        part.ran = bool(found)
+        found.sort(key=_whose)  # stable: the changes of one partition stay in order
+        part.telling = _one_by_one(found)
+        self._tell(ticket, part)
+
+    def _effects(
+        self,
+        command: Borrowing,
+        reply: bytes,
+        effects: Sequence[Argv],
+        changed: dict[tuple[int, bytes], None],
+    ) -> Iterator[tuple[int, int, bytes, Any]]:
+        """Yield what has changed: the worker concerned, the database, the key, and either the
+        command that made the change or the value that is there now, None for none.
+        """
+        for argv in effects:
+            entry = resolve(list(argv))
+            keys = [argv[at] for at in entry.spec.key_positions(argv)]
+            borrowed = entry.borrowed
+            if len({self._owner(key) for key in keys}) == 1:
+                yield self._owner(keys[0]), command.db, keys[0], argv
+            elif borrowed is not None and borrowed.apart is not None:
+                for one in borrowed.apart(argv, reply):
+                    yield self._owner(one[1]), command.db, one[1], one
+            else:
+                for db, key in changed:
+                    yield self._owner(key), db, key, _Value(self._store.view(db).stored(key))
+                return  # these are all the changes there are
+
+    def _tell(self, ticket: int, part: _Part) -> None:
+        """Send the next chunk of the effects: those of one worker."""
+        telling = part.telling
+        assert telling is not None
+        changes: list[Change] = []
+        size, whose = 0, -1
+        while True:
+            item = part.held if part.held is not None else next(telling, None)
+            part.held = None
+            if item is None:
+                break
+            full = size >= CHUNK_BYTES or len(changes) >= CHUNK_COMMANDS
+            if changes and (item[0] != whose or full):
+                part.held = item
+                break
+            whose, change = item
+            changes.append(change)
+            size += sum(map(len, change[1]))
+        if changes:
+            chunk = marshal.dumps(changes, 2)
+            self._send((m.EFFECT, ticket, part.attempt, whose, chunk))
+        else:
+            part.telling = None
+            self._send((m.RAN, ticket, part.attempt, part.reply))
+
+    # -- applying ----------------------------------------------------------------------------------
+
+    def apply(self, ticket: int, participants: Sequence[int], chunk: bytes, last: bool) -> bool:
+        """Make the changes of a chunk, unless the command has run here, and log all of them with
+        the last; tell whether it was the last.
+        """
+        part = self.parts[ticket]
+        changes = marshal.loads(chunk)
+        if not part.ran:
+            store = self._store
+            now_ms, notify, log, dirty = store.now_ms, store.notify, store.log, store.dirty
+            # The executor has told the events, and whether a key had expired was its to say.
+            store.now_ms, store.notify, store.log = 0, None, None
+            _apply(store, changes)
+            store.now_ms, store.notify, store.log, store.dirty = now_ms, notify, log, dirty
+            store.effects = None
+        part.applied += changes
+        if not last:
+            self._send((m.APPLY_MORE, ticket))
+            return False
+        self._store.dirty_total += len(part.applied)
+        self._log(ticket, participants, part.applied)
+        part.applied = []
+        return True
+
+
+class _Value(NamedTuple):
+    """What is stored at a key, as an effect."""
+
+    value: Value | None
+
+
+def loans_of(command: Borrowing, databases: int) -> list[tuple[int, bytes, bool | None]]:
+    """Return database and key of everything the command needs, and how it is lent: False as it is,
+    None by a stand-in, True by what `Borrowed.lend` of the command says. There are so many
+    databases; one that is not among them is an error that the command will find.
+    """
+    argv = command.argv
+    entry = resolve(argv)
+    borrowed = entry.borrowed
+    reduced = borrowed is not None and borrowed.lend is not None
+    other = borrowed.database(argv) if borrowed is not None and borrowed.database else None
+    if other is not None and not 0 <= other < databases:
+        other = None
+    found: list[tuple[int, bytes, bool | None]] = []
+    for spec in entry.spec.keys:
+        overwritten = "OW" in spec.flags
+        db = command.db if other is None or not overwritten else other
+        found += [(db, argv[at], None if overwritten else reduced) for at in spec.positions(argv)]
+    found += [(command.db, key, False) for key in command.extra]
+    # A key that is named twice is lent once, and whole if it is wanted so.
+    found.sort(key=_wholeness)
+    return list({(db, key): (db, key, how) for db, key, how in found}.values())
+
+
+def _wholeness(loan: tuple[int, bytes, bool | None]) -> int:
+    return 0 if loan[2] is None else 1
+
+
+def executor_key(command: Command, argv: Argv) -> bytes:
+    """Return the key whose owner is to run the command: the first one that is written to, which
+    need not travel then, else the first one.
+    """
+    for spec in command.spec.keys:
+        if not _WRITTEN.isdisjoint(spec.flags):
+            for at in spec.positions(argv):
+                return argv[at]
+    return argv[command.spec.key_positions(argv)[0]]
+
+
+def _loan(db: int, key: bytes, value: Value, argv: Argv, lend: bool | None) -> Iterator[Change]:
+    if lend is None:
+        name, _, *rest = _STAND_INS[type_name(value)]
+        yield db, (name, key, *rest)
+        return
+    if lend:
+        borrowed = resolve(list(argv)).borrowed
+        assert borrowed is not None
+        assert borrowed.lend is not None
+        reduced = borrowed.lend(argv, key, value)
+        if reduced is None:
+            yield from _loan(db, key, value, argv, None)
+            return
+        value = reduced
+    for one in _rebuild(key, value):
+        yield db, one
+    yield db, (_ENCODING, key, encoding(key, value))
+
+
+def _restore_encoding(ks: Keyspace, key: bytes, name: bytes) -> None:
+    """Let a value that was rebuilt have an encoding that came of its history."""
+    value: Any = ks.stored(key)
+    if encoding(key, value) == name:
+        return
+    kind = type_name(value)
+    if kind == b"string" and name == b"raw":
+        ks.update(key, bytearray(value if value.__class__ is bytes else value.data))
+    elif kind == b"zset" and name == b"skiplist":
+        value.to_skiplist()
+    elif kind == b"set" and name == b"hashtable":
+        value.to_hashtable()
+    elif kind == b"hash" and name == b"hashtable":
+        value.encoding = name
+
+
+def _rebuild(key: bytes, value: Value) -> Iterator[Argv]:
+    """As `rebuild`, long strings in pieces."""
+    for argv in rebuild(key, value):
+        if argv[0] == b"SET" and len(argv[2]) > CHUNK_BYTES:
+            yield (b"SET", key, argv[2][:CHUNK_BYTES], *argv[3:])
+            for at in range(CHUNK_BYTES, len(argv[2]), CHUNK_BYTES):
+                yield b"APPEND", key, argv[2][at : at + CHUNK_BYTES]
+        else:
+            yield argv
+
+
+def _whose(effect: tuple[int, int, bytes, Any]) -> int:
+    return effect[0]
+
+
+def _one_by_one(
+    effects: Sequence[tuple[int, int, bytes, Any]],
+) -> Iterator[tuple[int, Change]]:
+    """Yield each change with the worker it concerns; values are taken apart as it goes on."""
+    for whose, db, key, what in effects:
+        if not isinstance(what, _Value):
+            yield whose, (db, what)
+            continue
+        if what.value is None or not _is_string(what.value):
+            yield whose, (db, (b"DEL", key))
+        if what.value is not None:
+            for argv in _rebuild(key, what.value):
+                yield whose, (db, argv)
+
+
+def _is_string(value: Value) -> bool:
+    return type_name(value) == b"string"
+
+
+def _apply(store: Store, changes: Sequence[Change]) -> None:
+    for db, argv in changes:
+        entry = resolve(list(argv))
+        entry.handler(store.view(db), *argv[entry.skip :])
+
+
+def _install(store: Store, loans: Store) -> None:
+    """Let the partition have what was lent to it."""
+    for lent in loans.databases():
+        db = store.database(lent.index)
+        for slot, table in _tables(lent).items():
+            assert db.tables[slot] is None, f"slot {slot} was lent to its owner"
+            db.tables[slot] = table
+        db.size += lent.size
+        db.volatile += lent.volatile
+        db.subexpiry += lent.subexpiry
+
+
+def _uninstall(store: Store, loans: Store) -> None:
+    """Take it away again, as it is now."""
+    for lent in loans.databases():
+        db = store.database(lent.index)
+        for slot, table in _tables(lent).items():
+            db.tables[slot] = None
+            db.next_expire.pop(slot, None)
+            db.size -= len(table)
+            for value in table.values():
+                db.volatile -= expire_of(value) != 0
+                db.subexpiry -= value.__class__ is Hash and value.times is not None
+
+
+def _tables(db: Database) -> dict[int, dict[bytes, Value]]:
+    tables: Any = db.tables
+    return dict(tables)
