@@ -10,9 +10,10 @@ from shoal.worker.commands import load_all
 from shoal.worker.registry import every_command
 from support.fuzz.alike import alike
 from support.fuzz.grammar import Argv, Target
-from support.fuzz.pair import BATCH, SPECIAL, Difference, batches
+from support.fuzz.pair import BATCH, Difference, batches
 from support.fuzz.scripts import GROUPS, LEFT_OUT, Generator
 from support.fuzz.shrink import as_table, shrink
+from support.fuzz.special import special_of
 
 SEEDS = range(15)
 
@@ -25,7 +26,8 @@ def generator(seed: int) -> Generator:
         for command in every_command()
         if command.spec.group in GROUPS and command.spec.name not in LEFT_OUT
     ]
-    return Generator([t for t in known if not t.command.subcommands], [b"payload"], seed)
+    known = [target for target in known if not target.command.subcommands]
+    return Generator(known, [b"payload"], seed)
 
 
 def test_a_seed_and_a_number_make_one_script() -> None:
@@ -108,7 +110,7 @@ def testbatches_cover_a_script_and_end_at_checks() -> None:
     assert [at for start, stop in bounds for at in range(start, stop)] == list(range(1500))
     assert set(range(100, 1600, 100)) <= {stop for _, stop in bounds}
     for start, stop in bounds:
-        special = [argv for argv in steps[start:stop] if argv[0].upper() in SPECIAL]
+        special = [argv for argv in steps[start:stop] if special_of(argv)]
         assert stop - start <= BATCH
         assert not special or stop - start == 1
 

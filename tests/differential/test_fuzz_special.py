@@ -1,0 +1,112 @@
+"""What the fuzzer does not just send to both servers: what it accepts, and what it does not."""
+
+from collections.abc import Iterator
+
+import pytest
+from support.fuzz.special import Both, special_of
+from support.raw import split_line
+from support.servers import Oracle, Shoal
+
+CORNERS = [f"{a} {b} {name}" for a in (1, -1) for b in (1, -1) for name in (f"m{a}{b}", f"n{a}{b}")]
+PLACES = f"GEOADD {{t}}s {' '.join(CORNERS)}"
+
+
+@pytest.fixture
+def both(oracle: Oracle, subject: Shoal, resp: int) -> Iterator[Both]:
+    with oracle.client() as redis, subject.client() as shoal:
+        servers = Both(redis, shoal, resp)
+        servers.call(b"HELLO", b"%d" % resp)
+        servers.call(b"FLUSHALL")
+        yield servers
+
+
+def same(both: Both, *lines: str) -> None:
+    for line in lines:
+        theirs, ours = both.call(*split_line(line))
+        assert theirs == ours, line
+
+
+def special(both: Both, line: str) -> tuple[bytes, bytes] | None:
+    argv = tuple(split_line(line))
+    run = special_of(argv)
+    assert run is not None, line
+    return run(both, argv)
+
+
+STORES = [
+    "GEOSEARCHSTORE {t}d {t}s FROMLONLAT 0 0 BYBOX 900 900 km COUNT 3 DESC",
+    "GEOSEARCHSTORE {t}d {t}s FROMLONLAT 0 0 BYRADIUS 900 km STOREDIST COUNT 3 ANY",
+    "GEORADIUS {t}s 0 0 900 km COUNT 3 STORE {t}d",
+    "GEORADIUSBYMEMBER {t}s m11 900 km STOREDIST {t}d COUNT 5",
+    "GEORADIUSBYMEMBER {t}s m11 900 km STORE {t}s COUNT 5",
+]
+
+
+@pytest.mark.parametrize("line", STORES)
+def test_of_places_at_the_same_distance_any_may_be_stored(both: Both, line: str) -> None:
+    same(both, PLACES)
+    assert special(both, line) is None
+    for key in ("{t}d", "{t}s"):
+        same(both, f"ZRANGE {key} 0 -1 WITHSCORES", f"OBJECT ENCODING {key}")
+    same(both, "DBSIZE")
+
+
+@pytest.mark.parametrize("line", STORES)
+def test_others_may_not(both: Both, line: str) -> None:
+    same(both, PLACES)
+    # A nearer one, and some that are farther.
+    both.shoal.call(*split_line("GEOADD {t}s .5 .5 n11 1.2 1.2 m11 -1.2 -1.2 m-1-1 1.2 -1.2 n1-1"))
+    assert special(both, line) is not None
+
+
+def test_a_search_with_an_error_is_compared_as_it_is(both: Both) -> None:
+    same(both, PLACES)
+    for options in ("COUNT 0", "COUNT x", "COUNT 3 STORE", "COUNT 3 WITHDIST", "COUNT"):
+        assert special(both, f"GEORADIUS {{t}}s 0 0 900 km STORE {{t}}d {options}") is None
+    same(both, "DBSIZE")
+
+
+ACKED = [
+    *("XADD s 1-1 a b", "XADD s 2-1 a b", "XADD s 3-1 a b"),
+    *("XGROUP CREATE s high 3-1", "XGROUP CREATE s low {low}", "XTRIM s MAXLEN 2 ACKED"),
+]
+
+
+@pytest.mark.parametrize("low", ["0", "1-1", "2-1"])
+def test_acked_after_a_group_is_destroyed(both: Both, low: str) -> None:
+    same(both, *(line.format(low=low) for line in ACKED))
+    assert special(both, "XGROUP DESTROY s low") is None
+    same(both, "XTRIM s MAXLEN 1 ACKED", "XLEN s", "XINFO GROUPS s")
+    for missing in ("s", "none"):
+        assert special(both, f"XGROUP DESTROY {missing} low") is None
+
+
+DELETED = ["XADD s 1-1 a b", "XADD s 2-1 c d", "XADD s 3-1 e f", "XDEL s 1-1"]
+
+
+def test_a_dumped_stream_with_deleted_entries_lies_in_the_same_nodes(both: Both) -> None:
+    for line in ("CONFIG SET stream-node-max-entries 2", *DELETED, "XADD s 4-1 g h", "XDEL s 4-1"):
+        same(both, line)
+    assert special(both, "DUMP s") is None
+    try:
+        same(both, "XADD s 5-1 x y", "XINFO STREAM s FULL")
+    finally:
+        same(both, "CONFIG SET stream-node-max-entries 100")
+
+
+def test_its_entries_are_compared(both: Both) -> None:
+    same(both, *DELETED)
+    both.shoal.call(*split_line("XADD s 4-1 other one"))
+    assert special(both, "DUMP s") is not None
+
+
+def test_what_is_simply_sent() -> None:
+    for line in (
+        "XGROUP CREATE s g 0",
+        "XGROUP",
+        "GEOSEARCHSTORE d s FROMLONLAT 0 0 BYRADIUS 1 km",
+        "GEORADIUS s 0 0 1 km COUNT 3",
+        "GEORADIUS_RO s 0 0 1 km COUNT 3",
+        "GET k",
+    ):
+        assert special_of(tuple(split_line(line))) is None, line
