@@ -1,5 +1,6 @@
 """The fuzzer itself: what it generates, what it takes for the same, how it shortens a script."""
 
+import itertools
 import re
 from collections.abc import Sequence
 from random import Random
@@ -18,7 +19,7 @@ from support.fuzz.special import special_of
 SEEDS = range(15)
 
 
-def generator(seed: int) -> Generator:
+def generator(seed: int, *, logged: bool = False) -> Generator:
     """A generator of the commands we have, their arguments from our own table."""
     load_all()
     known = [
@@ -27,7 +28,7 @@ def generator(seed: int) -> Generator:
         if command.spec.group in GROUPS and command.spec.name not in LEFT_OUT
     ]
     known = [target for target in known if not target.command.subcommands]
-    return Generator(known, [b"payload"], seed)
+    return Generator(known, [b"payload"], seed, logged=logged)
 
 
 def test_a_seed_and_a_number_make_one_script() -> None:
@@ -47,6 +48,22 @@ def test_no_script_waits_for_ever_or_expires_soon(seed: int) -> None:
         if name.startswith((b"bl", b"br", b"bz")) and len(argv) > 2:
             timeout = argv[1] if name.endswith(b"mpop") else argv[-1]
             assert not re.fullmatch(rb"0+|0*\.0+|[1-9]\d*(\.\d*)?", timeout), argv
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_script_for_a_log_says_that_more_was_read_than_added(seed: int) -> None:
+    number = re.compile(rb"[1-9]\d*")
+    made = generator(seed, logged=True)
+    for script in (made.script(at, 1000) for at in range(8)):
+        added = 0
+        for argv in script.steps:
+            words = [word.upper() for word in argv]
+            for word, value in itertools.pairwise(words):
+                if word == b"ENTRIESREAD" and words[0] == b"XGROUP":
+                    assert not number.fullmatch(value), argv
+                if word == b"ENTRIESADDED" and number.fullmatch(value):
+                    assert int(value) > added, argv
+                    added = int(value)
 
 
 def test_scripts_call_every_command() -> None:
