@@ -7,8 +7,15 @@ from support.fuzz.special import Both, special_of
 from support.raw import split_line
 from support.servers import Oracle, Shoal
 
-CORNERS = [f"{a} {b} {name}" for a in (1, -1) for b in (1, -1) for name in (f"m{a}{b}", f"n{a}{b}")]
-PLACES = f"GEOADD {{t}}s {' '.join(CORNERS)}"
+
+def corners(degrees: float) -> str:
+    """GEOADD of eight places as far from the origin, two in each corner."""
+    signs = [(a, b) for a in (1, -1) for b in (1, -1)]
+    pairs = [f"{a * degrees} {b * degrees} {name}{a}{b}" for a, b in signs for name in "mn"]
+    return f"GEOADD {{t}}s {' '.join(pairs)}"
+
+
+PLACES = corners(1)
 
 
 @pytest.fixture
@@ -51,11 +58,33 @@ def test_of_places_at_the_same_distance_any_may_be_stored(both: Both, line: str)
     same(both, "DBSIZE")
 
 
-@pytest.mark.parametrize("line", STORES)
-def test_others_may_not(both: Both, line: str) -> None:
+SEARCHES = [
+    "GEOSEARCH {t}s FROMLONLAT 0 0 BYBOX 900 900 km COUNT 3 DESC",
+    "GEOSEARCH {t}s FROMMEMBER m11 BYRADIUS 900 km COUNT 5 ASC WITHCOORD WITHDIST",
+    "GEORADIUS {t}s 0 0 900 km COUNT 3 ANY",
+    "GEORADIUS_RO {t}s 0 0 900 km WITHHASH COUNT 3",
+    "GEORADIUSBYMEMBER_RO {t}s m11 900 km COUNT 5",
+]
+
+
+@pytest.mark.parametrize("line", SEARCHES)
+def test_of_places_at_the_same_distance_any_may_be_found(both: Both, line: str) -> None:
     same(both, PLACES)
-    # A nearer one, and some that are farther.
-    both.shoal.call(*split_line("GEOADD {t}s .5 .5 n11 1.2 1.2 m11 -1.2 -1.2 m-1-1 1.2 -1.2 n1-1"))
+    assert special(both, line) is None
+    same(both, "DBSIZE")
+
+
+@pytest.mark.parametrize("line", [line for line in SEARCHES + STORES if "ANY" not in line])
+def test_a_place_at_another_distance_may_not(both: Both, line: str) -> None:
+    same(both, PLACES, "GEOADD {t}s 2.5 2.5 p")
+    both.shoal.call(*split_line("GEOADD {t}s .5 .5 p"))
+    assert special(both, line) is not None
+
+
+@pytest.mark.parametrize("line", [*STORES, SEARCHES[1], SEARCHES[3]])
+def test_a_place_may_not_be_elsewhere(both: Both, line: str) -> None:
+    same(both, PLACES)
+    both.shoal.call(*split_line(corners(1.2)))
     assert special(both, line) is not None
 
 
@@ -105,8 +134,8 @@ def test_what_is_simply_sent() -> None:
         "XGROUP CREATE s g 0",
         "XGROUP",
         "GEOSEARCHSTORE d s FROMLONLAT 0 0 BYRADIUS 1 km",
-        "GEORADIUS s 0 0 1 km COUNT 3",
-        "GEORADIUS_RO s 0 0 1 km COUNT 3",
+        "GEORADIUS s 0 0 1 km STORE d",
+        "GEORADIUS_RO s 0 0 1 km",
         "GET k",
     ):
         assert special_of(tuple(split_line(line))) is None, line

@@ -43,8 +43,8 @@ def special_of(argv: Argv) -> Special | None:
     words = [word.upper() for word in argv[1:]]
     if name == b"XGROUP" and words[:1] == [b"DESTROY"]:
         return destroy_group
-    if name in _GEO_STORES and b"COUNT" in words and _stores_places(name, words):
-        return store_places
+    if name in _GEO_SEARCHES and b"COUNT" in words:
+        return store_places if _stores_places(name, words) else find_places
     return None
 
 
@@ -172,14 +172,41 @@ def destroy_group(both: Both, argv: Argv) -> Replies | None:
     return None if alike(argv, theirs, ours) else (theirs, ours)
 
 
-# -- stored results of searches on the earth -------------------------------------------------------
+# -- searches on the earth that take some of what they find ----------------------------------------
 
-_GEO_STORES: Final = (b"GEOSEARCHSTORE", b"GEORADIUS", b"GEORADIUSBYMEMBER")
+_RADIUS_SEARCHES: Final = (b"GEORADIUS", b"GEORADIUSBYMEMBER")
+_GEO_SEARCHES: Final = (
+    *(b"GEOSEARCH", b"GEOSEARCHSTORE", *_RADIUS_SEARCHES),
+    *(name + b"_RO" for name in _RADIUS_SEARCHES),
+)
+_STORE: Final = (b"STORE", b"STOREDIST")
+_DETAILS: Final = (b"WITHDIST", b"WITHCOORD", b"WITHHASH")
 _ALL_PLACES: Final = b"{fuzz} places"
 
 
-def _stores_places(name: bytes, words: list[bytes]) -> bool:
-    return name == b"GEOSEARCHSTORE" or b"STORE" in words or b"STOREDIST" in words
+def _stores_places(name: bytes, words: Sequence[bytes]) -> bool:
+    if name in _RADIUS_SEARCHES:
+        return any(word in _STORE for word in words)
+    return name == b"GEOSEARCHSTORE"
+
+
+def find_places(both: Both, argv: Argv) -> Replies | None:
+    """Ask for what is near, up to a COUNT; of places at the same distance it may take any."""
+    theirs, ours = both.call(*argv)
+    if alike(argv, theirs, ours):
+        return None
+    (header, a), (other_header, b) = split_reply(theirs), split_reply(ours)
+    if header != other_header or header[:1] != b"*":
+        return theirs, ours
+    every = split_reply(both.redis.call(*_without(argv, (b"COUNT",), (b"ANY",))))[1]
+    far = _all_places(both.redis, argv, distances=True)
+    detailed = any(word.upper() in _DETAILS for word in argv)
+    distances = [
+        [far.get(split_reply(item)[1][0] if detailed else item) for item in items]
+        for items in (a, b)
+    ]
+    known = set(b) <= set(every) and len(set(b)) == len(b)
+    return None if known and distances[0] == distances[1] else (theirs, ours)
 
 
 def store_places(both: Both, argv: Argv) -> Replies | None:
@@ -215,7 +242,7 @@ def _target(argv: Argv) -> bytes:
     if argv[0].upper() == b"GEOSEARCHSTORE":
         return argv[1]
     words = [word.upper() for word in argv]
-    at = max(at for at, word in enumerate(words[:-1]) if word in (b"STORE", b"STOREDIST"))
+    at = max(at for at, word in enumerate(words[:-1]) if word in _STORE)
     return argv[at + 1]
 
 
@@ -225,11 +252,14 @@ def _all_places(redis: RawClient, argv: Argv, *, distances: bool) -> dict[bytes,
     """
     name = argv[0].upper()
     flag = b"STOREDIST" if distances else b"STORE"
-    if name == b"GEOSEARCHSTORE":
-        kept = [argv[0], _ALL_PLACES, *_without(argv[2:], (b"COUNT",), (b"ANY", b"STOREDIST"))]
+    if name.startswith(b"GEOSEARCH"):
+        words = argv[2:] if name == b"GEOSEARCHSTORE" else argv[1:]
+        kept = [b"GEOSEARCHSTORE", _ALL_PLACES]
+        kept += _without(words, (b"COUNT",), (b"ANY", b"STOREDIST", *_DETAILS))
         kept += [flag] if distances else []
     else:
-        kept = _without(argv, (b"COUNT", b"STORE", b"STOREDIST"), (b"ANY",))
+        kept = [name.removesuffix(b"_RO")]
+        kept += _without(argv[1:], (b"COUNT", *_STORE), (b"ANY", *_DETAILS))
         kept += [flag, _ALL_PLACES]
     redis.call(*kept)
     found = _scores(redis, _ALL_PLACES)
