@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from support.fuzz.segments import check_log
 from support.fuzz.special import Both, special_of
 from support.raw import split_line
 from support.servers import Oracle, Shoal
@@ -108,6 +109,15 @@ def test_acked_after_a_group_is_destroyed(both: Both, low: str) -> None:
     same(both, "XTRIM s MAXLEN 1 ACKED", "XLEN s", "XINFO GROUPS s")
     for missing in ("s", "none"):
         assert special(both, f"XGROUP DESTROY {missing} low") is None
+
+
+def test_acked_when_a_real_redis_reads_the_log() -> None:
+    with Shoal("--save", "", "--appendonly", "yes") as shoal:
+        with shoal.client() as client:
+            for line in (*ACKED, "XGROUP destroy s low", "XTRIM s MAXLEN 0 ACKED", "XLEN s"):
+                reply = client.call(*split_line(line.format(low="1-1")))
+        assert reply == b":0\r\n"
+        assert check_log(shoal, 3) == []
 
 
 DELETED = ["XADD s 1-1 a b", "XADD s 2-1 c d", "XADD s 3-1 e f", "XDEL s 1-1"]

@@ -4,6 +4,8 @@ functions hold them to, and what is free must not make all that follows differ.
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -11,7 +13,7 @@ from shoal.proto.rdb_format import StreamValue, read_value, unseal
 from support.fuzz.alike import alike, unordered, unordered_pairs
 from support.fuzz.grammar import Argv
 from support.fuzz.state import stream_content
-from support.raw import RawClient, bulk_text, split_reply
+from support.raw import RawClient, bulk_text, pack, read_reply, split_reply
 
 Replies = tuple[bytes, bytes]
 """What Redis and Shoal said, where it differs."""
@@ -153,9 +155,6 @@ def _elements(client: RawClient, key: bytes) -> bytes:
 
 # -- XGROUP DESTROY --------------------------------------------------------------------------------
 
-# Lower than every other group's last id, or equal to it.
-_LOWEST: Final = (b"{fuzz} lowest", b"0")
-
 
 def destroy_group(both: Both, argv: Argv) -> Replies | None:
     """Destroy a group, and let Redis forget the lowest last id of all groups.
@@ -165,11 +164,34 @@ def destroy_group(both: Both, argv: Argv) -> Replies | None:
     """
     theirs, ours = both.call(*argv)
     if theirs == b":1\r\n":
-        key = argv[2]
-        both.redis.call(b"XGROUP", b"CREATE", key, *_LOWEST)
-        both.redis.call(b"XGROUP", b"SETID", key, *_LOWEST)
-        both.redis.call(b"XGROUP", b"DESTROY", key, _LOWEST[0])
+        for step in _forget_lowest(argv[2]):
+            both.redis.call(*step)
     return None if alike(argv, theirs, ours) else (theirs, ours)
+
+
+def _forget_lowest(key: bytes) -> tuple[Argv, ...]:
+    name = b"{fuzz} lowest"
+    return (
+        (b"XGROUP", b"CREATE", key, name, b"0"),
+        (b"XGROUP", b"SETID", key, name, b"0"),
+        (b"XGROUP", b"DESTROY", key, name),
+    )
+
+
+_DESTROY: Final = re.compile(rb"\*4\r\n\$6\r\nXGROUP\r\n\$7\r\nDESTROY\r\n", re.IGNORECASE)
+
+
+def forgetting(log: bytes) -> bytes:
+    """Return a log by which Redis forgets it, too, where groups are destroyed."""
+    pieces, done = [], 0
+    stream = io.BytesIO(log)
+    for match in _DESTROY.finditer(log):
+        stream.seek(match.end())
+        key, _group = read_reply(stream), read_reply(stream)
+        end = stream.tell()
+        pieces += [log[done:end], *(pack(*step) for step in _forget_lowest(bulk_text(key)))]
+        done = end
+    return b"".join([*pieces, log[done:]])
 
 
 # -- searches on the earth that take some of what they find ----------------------------------------
