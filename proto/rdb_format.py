@@ -423,11 +423,11 @@ def _signed(number: int) -> int:
 class Reader:
     """Reads the parts of values. All methods raise DamagedValueError when bytes are missing."""
 
-    def __init__(self, data: bytes, at: int = 0, end: int | None = None) -> None:
-        """Read from `data`, from an index up to another."""
+    def __init__(self, data: bytes) -> None:
+        """Read from the start of `data`."""
         self._data = data
-        self.at = at
-        self._end = len(data) if end is None else end
+        self.at = 0
+        self._end = len(data)
 
     def raw(self, size: int) -> bytes:
         """Return so many bytes as they are."""
@@ -845,10 +845,13 @@ def seal(kind: Kind, body: bytes) -> bytes:
 
 
 def unseal(payload: bytes) -> Reader | None:
-    """Return a reader of kind and body, None if the version is newer or the checksum wrong."""
+    """Return a reader of kind and body, None if the version is newer or the checksum wrong.
+
+    A body that is too short goes on in the version and the checksum, as Redis reads it.
+    """
     end = len(payload) - _FOOTER_BYTES
     if end < 0 or _U16.unpack_from(payload, end)[0] > VERSION:
         return None
     if _U64.unpack_from(payload, end + _U16.size)[0] != crc64(payload[: end + _U16.size]):
         return None
-    return Reader(payload, 0, end)
+    return Reader(payload)

@@ -250,7 +250,7 @@ BAD: dict[str, bytes] = {
     "a changed byte": HELLO[:3] + b"E" + HELLO[4:],
     "cut short": HELLO[:-1],
     "one byte more": HELLO + b"\0",
-    "a string that is cut short": seal(Kind.STRING, b"\x20hello"),
+    "a string that is cut short": seal(Kind.STRING, b"\x10hello"),
     "an empty list": seal(Kind.LIST, b"\x00"),
     "an empty set": seal(Kind.SET, b"\x00"),
     "an empty hash": seal(Kind.HASH, b"\x00"),
@@ -264,6 +264,9 @@ BAD: dict[str, bytes] = {
 }
 
 GOOD: dict[str, bytes] = {
+    "a string that goes on in version and checksum": seal(Kind.STRING, b"\x0ehello"),
+    "a string that is all checksum": b"\0" * 11,
+    "nothing but version and checksum": b"\0" * 10,
     "trailing bytes": seal(Kind.STRING, b"\x05hello, and more"),
     "list": seal(Kind.LIST, length(3) + text(b"a") + text(b"1") + text(b"x" * 90)),
     "long list": seal(

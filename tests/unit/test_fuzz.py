@@ -1,5 +1,6 @@
 """The fuzzer itself: what it generates, what it takes for the same, how it shortens a script."""
 
+import itertools
 import re
 from collections.abc import Sequence
 from random import Random
@@ -10,14 +11,15 @@ from shoal.worker.commands import load_all
 from shoal.worker.registry import every_command
 from support.fuzz.alike import alike
 from support.fuzz.grammar import Argv, Target
-from support.fuzz.pair import BATCH, SPECIAL, Difference, batches
+from support.fuzz.pair import BATCH, Difference, batches
 from support.fuzz.scripts import GROUPS, LEFT_OUT, Generator
 from support.fuzz.shrink import as_table, shrink
+from support.fuzz.special import special_of
 
 SEEDS = range(15)
 
 
-def generator(seed: int) -> Generator:
+def generator(seed: int, *, logged: bool = False) -> Generator:
     """A generator of the commands we have, their arguments from our own table."""
     load_all()
     known = [
@@ -25,7 +27,8 @@ def generator(seed: int) -> Generator:
         for command in every_command()
         if command.spec.group in GROUPS and command.spec.name not in LEFT_OUT
     ]
-    return Generator([t for t in known if not t.command.subcommands], [b"payload"], seed)
+    known = [target for target in known if not target.command.subcommands]
+    return Generator(known, [b"payload"], seed, logged=logged)
 
 
 def test_a_seed_and_a_number_make_one_script() -> None:
@@ -45,6 +48,22 @@ def test_no_script_waits_for_ever_or_expires_soon(seed: int) -> None:
         if name.startswith((b"bl", b"br", b"bz")) and len(argv) > 2:
             timeout = argv[1] if name.endswith(b"mpop") else argv[-1]
             assert not re.fullmatch(rb"0+|0*\.0+|[1-9]\d*(\.\d*)?", timeout), argv
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_script_for_a_log_says_that_more_was_read_than_added(seed: int) -> None:
+    number = re.compile(rb"[1-9]\d*")
+    made = generator(seed, logged=True)
+    for script in (made.script(at, 1000) for at in range(8)):
+        added = 0
+        for argv in script.steps:
+            words = [word.upper() for word in argv]
+            for word, value in itertools.pairwise(words):
+                if word == b"ENTRIESREAD" and words[0] == b"XGROUP":
+                    assert not number.fullmatch(value), argv
+                if word == b"ENTRIESADDED" and number.fullmatch(value):
+                    assert int(value) > added, argv
+                    added = int(value)
 
 
 def test_scripts_call_every_command() -> None:
@@ -108,7 +127,7 @@ def testbatches_cover_a_script_and_end_at_checks() -> None:
     assert [at for start, stop in bounds for at in range(start, stop)] == list(range(1500))
     assert set(range(100, 1600, 100)) <= {stop for _, stop in bounds}
     for start, stop in bounds:
-        special = [argv for argv in steps[start:stop] if argv[0].upper() in SPECIAL]
+        special = [argv for argv in steps[start:stop] if special_of(argv)]
         assert stop - start <= BATCH
         assert not special or stop - start == 1
 

@@ -7,6 +7,7 @@
 - `scripts`: which commands a script has, over which keys, from which seed;
 - `alike`: when two replies count as the same, where they need not be equal byte for byte;
 - `runs`: a whole run; `pair`: a script on both servers, in batches;
+- `special`: commands whose outcome is free to a degree, so that they are not just sent;
 - `state`: all that a server holds, read back and compared;
 - `shrink`: the shortest script that still shows a difference;
 - `segments`: what a restart, another number of workers and a real Redis make of the log.

@@ -117,14 +117,14 @@ def _rows(reply: bytes, width: int) -> tuple[bytes, Sequence[object]]:
 
 
 def _places(argv: Argv, theirs: bytes, ours: bytes) -> bool:
-    """Places at the same distance come in any order, and COUNT takes any of them."""
+    """Places at the same distance come in any order."""
     words = {word.upper() for word in argv}
     (header, a), (other_header, b) = split_reply(theirs), split_reply(ours)
     if header != other_header:
         return False
     if b"WITHDIST" in words and [_second(x) for x in a] != [_second(x) for x in b]:
         return False
-    return b"COUNT" in words or sorted(a) == sorted(b)
+    return sorted(a) == sorted(b)
 
 
 def _second(reply: bytes) -> bytes:

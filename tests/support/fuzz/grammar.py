@@ -22,6 +22,8 @@ MANY: Final = ("element", "member", "data")
 # two servers are not at the same point, or take hundreds of megabytes.
 STRICT: Final = ("setrange", "setbit", "bitfield", "srandmember", "hrandfield", "zrandmember")
 TIMED: Final = ("set", "getex", "setex", "psetex", "restore", "hsetex", "hgetex")
+# Of another word in a log, these might say that a group has read more than there were; see `Words`.
+COUNTED: Final = ("xsetid", "xgroup|create", "xgroup|setid")
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class Call:
             ways.append(self._repeat)
             if not self.target.blocking:
                 ways.append(self._add)
-                if name not in TIMED and "expire" not in name:
+                counted = self._words.logged and name in COUNTED
+                if name not in TIMED and "expire" not in name and not counted:
                     ways.append(self._replace)
         elif name == "bitfield":
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -71,9 +72,22 @@ def _read(client: RawClient, key: bytes, value: Value) -> Value:
     if kind == b"hash":
         return _read_hash(client, key, value)
     if kind == b"stream":
-        info = client.call(b"XINFO", b"STREAM", key, b"FULL", b"COUNT", ENTRIES_BOUND)
-        return value._replace(content=(client.call(b"XRANGE", key, b"-", b"+"), timeless(info)))
+        return value._replace(content=_read_stream(client, key))
     return value  # it has gone meanwhile, or is of a type that scripts cannot make
+
+
+def _read_stream(client: RawClient, key: bytes) -> tuple[bytes, bytes]:
+    info = client.call(b"XINFO", b"STREAM", key, b"FULL", b"COUNT", ENTRIES_BOUND)
+    return client.call(b"XRANGE", key, b"-", b"+"), timeless(info)
+
+
+def stream_content(client: RawClient, key: bytes) -> bytes:
+    """Return all that a stream holds, without times and without how its entries lie in nodes."""
+    entries, info = _read_stream(client, key)
+    return b"%b %b" % (entries, _NODES.sub(rb"\1:N", info))
+
+
+_NODES: Final = re.compile(rb"(\$1[56]\r\nradix-tree-(?:keys|nodes)\r\n):\d+")
 
 
 def _read_hash(client: RawClient, key: bytes, value: Value) -> Value:

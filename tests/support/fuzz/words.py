@@ -66,6 +66,7 @@ class Words:
     Attributes:
         random: the only source of chance.
         id_ms: about the greatest stream id given so far; it grows with every `next_id`.
+        added: the greatest number of entries that a stream of a log is said to have had.
         payloads: serialized values for RESTORE.
         clean: whether every word is one that its command can read.
         flat: whether all scores are equal, so that ranges of members mean something.
@@ -75,6 +76,7 @@ class Words:
     def __init__(self, random: Random, payloads: Sequence[bytes], *, logged: bool = False) -> None:
         self.random = random
         self.id_ms = 1
+        self.added = 0
         self.payloads = payloads
         self.clean = False
         self.flat = False
@@ -330,9 +332,12 @@ class Words:
 
     def entries_added(self) -> bytes:
         """Return how many entries a stream is said to have had; Redis's counters go round at 64
-        bits.
+        bits. In a log ever more: else a group has read more than there were, see `entries_read`.
         """
-        words = (b"1000000",) if self.logged else (b"0", b"1", b"2", b"3", b"5", b"10", b"1000000")
+        words = [b"0", b"1", b"2", b"3", b"5", b"10", b"1000000"]
+        if self.logged:
+            self.added += 1_000_000
+            words = [b"%d" % self.added]
         return self.choice(words, (b"-1", b"-2", b"x"))
 
     def entries_read(self) -> bytes:
