@@ -26,6 +26,7 @@ from random import Random
 from typing import Any, Final, NamedTuple
 
 from shoal.proto import messages as m
+from shoal.proto.errors import ReplyError
 from shoal.proto.limits import CHUNK_BYTES, CHUNK_COMMANDS
 from shoal.proto.slots import key_slot
 from shoal.worker.keyspace import Database, Keyspace, Store, Value, expire_of
@@ -147,6 +148,7 @@ class Borrower:
         run: Callable[[Borrowing], tuple[bytes, list[Argv]]],
         log: Callable[[int, Sequence[int], Sequence[Change]], None],
         send: Callable[[m.Message], None],
+        warn: Callable[[str], None],
     ) -> None:
         """Start without any.
 
@@ -157,6 +159,7 @@ class Borrower:
             run: runs a command's handler; returns the reply and what it says are its effects.
             log: called with ticket, participants and changes, to log them as the ticket's part.
             send: sends the coordinator a message.
+            warn: writes a line of the server's log.
         """
         self.parts: dict[int, _Part] = {}
         self._store = store
@@ -165,6 +168,7 @@ class Borrower:
         self._run = run
         self._log = log
         self._send = send
+        self._warn = warn
 
     # -- lending -----------------------------------------------------------------------------------
 
@@ -241,9 +245,17 @@ class Borrower:
             if argv[0] == _ENCODING:
                 _restore_encoding(loans.view(db), argv[1], argv[2])
             else:
-                _apply(loans, [(db, argv)])
+                self._rebuild(loans, db, argv)
         if not last:
             self._send((m.TOOK, ticket, attempt, lender))
+
+    def _rebuild(self, loans: _Loans, db: int, argv: Argv) -> None:
+        try:
+            _apply(loans, [(db, argv)])
+        except ReplyError as error:
+            # As when a log is replayed: only a value that came of a damaged payload can say so.
+            shown = b" ".join(argv)[:100]
+            self._warn(f"{shown!r}, which rebuilds a value, was passed over: {error}")
 
     def _loans(self, part: _Part) -> _Loans:
         if part.loans is None or part.loans_attempt != part.attempt:

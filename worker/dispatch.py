@@ -199,6 +199,7 @@ class Dispatcher:
             self._run_borrowing,
             self._log_changes,
             self._send_up,
+            lambda text: self.server.log_warning(text),  # what that is, is set later
         )
 
     # -- a connection's state ----------------------------------------------------------------------

@@ -600,7 +600,8 @@ class Stream:
         yield (
             *(b"XSETID", key, format_id(self.last_id)),
             *(b"ENTRIESADDED", b"%d" % min(self.entries_added, INT64_MAX)),
-            *(b"MAXDELETEDID", format_id(self.max_deleted_id)),
+            # A damaged payload of RESTORE may have it above the last id, which XSETID refuses.
+            *(b"MAXDELETEDID", format_id(min(self.max_deleted_id, self.last_id))),
         )
         for name, group in self.groups.items():
             read = b"%d" % group.entries_read
