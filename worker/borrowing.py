@@ -450,6 +450,8 @@ def _restore_encoding(ks: Keyspace, key: bytes, name: bytes) -> None:
         value.to_skiplist()
     elif kind == b"set" and name == b"hashtable":
         value.to_hashtable()
+    elif kind == b"hash" and name == b"listpackex":
+        value.become_listpackex()
     elif kind == b"hash" and name == b"hashtable":
         value.encoding = name
 

@@ -8,10 +8,15 @@ from typing import Any, Final
 import pytest
 from shoal.proto.messages import (
     ANSWER,
+    APPLY,
+    EXECUTE,
+    LOAN,
     LOCK,
+    MORE,
     REFUSE,
     RELEASE,
     RELEASED,
+    RELEND,
     RELOCK,
     RUN,
     SERVE,
@@ -81,6 +86,51 @@ def released(worker: int, *tickets: int) -> Any:
 
 def serve(worker: int) -> Any:
     return worker, (SERVE,)
+
+
+def borrow(home: int, ref: int, executor: int, *workers: int) -> Event:
+    """A home's borrowing command."""
+    return lambda c: c.on_span(home, ref, {one: blob(one) for one in workers}, True, executor)
+
+
+def lent(worker: int, ticket: int, attempt: int, chunk: bytes = b"", last: bool = True) -> Event:
+    return lambda c: c.on_lent(worker, ticket, attempt, chunk, last)
+
+
+def took(ticket: int, attempt: int, lender: int) -> Event:
+    return lambda c: c.on_took(ticket, attempt, lender)
+
+
+def effect(worker: int, ticket: int, attempt: int, whose: int, chunk: bytes) -> Event:
+    return lambda c: c.on_effect(worker, ticket, attempt, whose, chunk)
+
+
+def ran(worker: int, ticket: int, attempt: int, reply: object) -> Event:
+    return lambda c: c.on_ran(worker, ticket, attempt, reply)
+
+
+def apply_more(worker: int, ticket: int) -> Event:
+    return lambda c: c.on_apply_more(worker, ticket)
+
+
+def loan(executor: int, ticket: int, attempt: int, lender: int, chunk: bytes, last: bool) -> Any:
+    return executor, (LOAN, ticket, attempt, lender, chunk, last)
+
+
+def execute(executor: int, ticket: int, attempt: int) -> Any:
+    return executor, (EXECUTE, ticket, attempt)
+
+
+def more(worker: int, ticket: int, attempt: int) -> Any:
+    return worker, (MORE, ticket, attempt)
+
+
+def apply(worker: int, ticket: int, everyone: tuple[int, ...], chunk: bytes, last: bool) -> Any:
+    return worker, (APPLY, ticket, everyone, chunk, last)
+
+
+def relend(worker: int, ticket: int, attempt: int) -> Any:
+    return worker, (RELEND, ticket, attempt)
 
 
 DOWN_1: Final = b"TRYAGAIN worker 1 is down"
@@ -301,7 +351,152 @@ RUNS: Final[dict[str, tuple[list[tuple[Event, Sent]], int]]] = {
 }
 
 
-@pytest.mark.parametrize(("run", "left"), RUNS.values(), ids=RUNS.keys())
+BOTH: Final = (0, 1)
+# Ticket 5 of home 2, run by worker 0 over what worker 1 lends.
+BEGUN: Final[list[tuple[Event, Sent]]] = [
+    (borrow(2, 9, 0, 0, 1), [lock(0, 5, BOTH), lock(1, 5, BOTH)]),
+    (lent(0, 5, 0), []),
+]
+LENT_ALL: Final[list[tuple[Event, Sent]]] = [
+    *BEGUN,
+    (lent(1, 5, 0, b"v"), [loan(0, 5, 0, 1, b"v", True), execute(0, 5, 0)]),
+]
+DECIDED: Final[list[tuple[Event, Sent]]] = [
+    *LENT_ALL,
+    (effect(0, 5, 0, 0, b"x"), [more(0, 5, 0)]),
+    (effect(0, 5, 0, 1, b"y"), [more(0, 5, 0)]),
+    (ran(0, 5, 0, b"r"), [apply(0, 5, BOTH, b"x", True), apply(1, 5, BOTH, b"y", True)]),
+]
+ENDED: Final = [answer(2, 9, w0=b"r"), release(0, 5), release(1, 5)]
+AGAIN: Final[list[tuple[Event, Sent]]] = [
+    (lent(0, 5, 1), []),
+    (lent(1, 5, 0, b"late"), []),
+    (lent(1, 5, 1, b"v"), [loan(0, 5, 1, 1, b"v", True), execute(0, 5, 1)]),
+    (ran(0, 5, 1, b"r"), ENDED),
+]
+BORROWING: Final[dict[str, tuple[list[tuple[Event, Sent]], int]]] = {
+    "it changes nothing": ([*LENT_ALL, (ran(0, 5, 0, b"r"), ENDED)], 0),
+    "it changes both": ([*DECIDED, (done(1, 5, b""), []), (done(0, 5, b""), ENDED)], 0),
+    "it changes one, whose log names that one": (
+        [
+            *LENT_ALL,
+            (effect(0, 5, 0, 1, b"y"), [more(0, 5, 0)]),
+            (ran(0, 5, 0, b"r"), [apply(1, 5, (1,), b"y", True)]),
+            (done(1, 5, b""), ENDED),
+        ],
+        0,
+    ),
+    "in pieces": (
+        [
+            *BEGUN,
+            (lent(1, 5, 0, b"v1", last=False), [loan(0, 5, 0, 1, b"v1", False)]),
+            (took(5, 0, 1), [more(1, 5, 0)]),
+            (lent(1, 5, 0, b"v2"), [loan(0, 5, 0, 1, b"v2", True), execute(0, 5, 0)]),
+            (effect(0, 5, 0, 1, b"y1"), [more(0, 5, 0)]),
+            (effect(0, 5, 0, 1, b"y2"), [more(0, 5, 0)]),
+            (ran(0, 5, 0, b"r"), [apply(1, 5, (1,), b"y1", False)]),
+            (apply_more(1, 5), [apply(1, 5, (1,), b"y2", True)]),
+            (done(1, 5, b""), ENDED),
+        ],
+        0,
+    ),
+    "the executor dies while it is lent to": (
+        [
+            *BEGUN,
+            (lost(0), []),
+            (lent(1, 5, 0, b"v"), []),
+            (ready(0), [lock(0, 5, BOTH, 1), serve(0), relend(1, 5, 1)]),
+            *AGAIN,
+        ],
+        0,
+    ),
+    "the executor dies as it runs, some effects told": (
+        [
+            *LENT_ALL,
+            (effect(0, 5, 0, 1, b"y"), [more(0, 5, 0)]),
+            (lost(0), []),
+            (ready(0), [lock(0, 5, BOTH, 1), serve(0), relend(1, 5, 1)]),
+            *AGAIN,
+        ],
+        0,
+    ),
+    "a lender dies before it has lent all": (
+        [
+            *BEGUN,
+            (lent(1, 5, 0, b"v1", last=False), [loan(0, 5, 0, 1, b"v1", False)]),
+            (lost(1), []),
+            (took(5, 0, 1), []),
+            (ready(1), [lock(1, 5, BOTH, 1), serve(1), relend(0, 5, 1)]),
+            *AGAIN,
+        ],
+        0,
+    ),
+    "a lender dies when it has lent all": (
+        [
+            *LENT_ALL,
+            (lost(1), []),
+            (ready(1), [relock(1, 5, BOTH), serve(1)]),
+            (ran(0, 5, 0, b"r"), ENDED),
+        ],
+        0,
+    ),
+    "dead before its effects were logged": (
+        [
+            *DECIDED,
+            (lost(0), []),
+            (done(1, 5, b""), []),
+            (ready(0), [relock(0, 5, BOTH), apply(0, 5, BOTH, b"x", True), serve(0)]),
+            (done(0, 5, b""), ENDED),
+        ],
+        0,
+    ),
+    "dead after they were logged, DONE lost": (
+        [
+            *DECIDED,
+            (lost(1), []),
+            (ready(1, t5=b""), [relock(1, 5, BOTH), serve(1)]),
+            (done(0, 5, b""), ENDED),
+        ],
+        0,
+    ),
+    "the same, and it was the last": (
+        [
+            *DECIDED,
+            (done(0, 5, b""), []),
+            (lost(1), []),
+            (
+                ready(1, t5=b""),
+                [released(1, 5), serve(1), answer(2, 9, w0=b"r"), release(0, 5)],
+            ),
+        ],
+        0,
+    ),
+    "dead as the effects were due: they are sent at its return": (
+        [
+            *LENT_ALL,
+            (effect(0, 5, 0, 1, b"y"), [more(0, 5, 0)]),
+            (lost(1), []),
+            (ran(0, 5, 0, b"r"), []),
+            (ready(1), [relock(1, 5, BOTH), apply(1, 5, (1,), b"y", True), serve(1)]),
+            (done(1, 5, b""), ENDED),
+        ],
+        0,
+    ),
+    "the home dies: it runs on": (
+        [
+            *LENT_ALL,
+            (lost(2), []),
+            (ready(2), [serve(2)]),
+            (ran(0, 5, 0, b"r"), [release(0, 5), release(1, 5)]),
+        ],
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("run", "left"), [*RUNS.values(), *BORROWING.values()], ids=[*RUNS, *BORROWING]
+)
 def test_runs(run: list[tuple[Event, Sent]], left: int) -> None:
     coordinator = serving(3)
     for step, (event, expected) in enumerate(run):

@@ -27,6 +27,7 @@ def _plan() -> Plan:
     parser.add_argument("--without", default="", help="commands, comma separated")
     parser.add_argument("--most", type=int, default=10, help="stop after so many differences")
     parser.add_argument("--log", type=int, default=0, help="look at the log every so many scripts")
+    parser.add_argument("--spread", action="store_true", help="keys in any partitions")
     parser.add_argument("--no-shrink", action="store_true", help="show whole scripts")
     given = parser.parse_args()
     return Plan(
@@ -40,6 +41,7 @@ def _plan() -> Plan:
         without=tuple(filter(None, given.without.split(","))),
         most=given.most,
         log_every=given.log,
+        spread=given.spread,
         shrink=not given.no_shrink,
     )
 

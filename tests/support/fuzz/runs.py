@@ -12,7 +12,7 @@ from typing import Final
 from support.command_docs import documented
 from support.fuzz.pair import Difference, Pair
 from support.fuzz.payloads import payloads
-from support.fuzz.scripts import Generator, Script, targets
+from support.fuzz.scripts import Generator, Script, spread, targets
 from support.fuzz.segments import check_log
 from support.fuzz.shrink import as_table, shrink
 from support.servers import Oracle, Shoal
@@ -40,6 +40,7 @@ class Plan:
         most: ends after so many differences.
         log_every: 0 for no log; else Shoal reads it again after every script, and after so many and
             at the end there are restarts.
+        spread: whether the keys of a command may lie in several partitions.
         shrink: whether a script that shows a difference is made short.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     without: tuple[str, ...] = ()
     most: int = 10
     log_every: int = 0
+    spread: bool = False
     shrink: bool = True
 
     def repeat(self, script: Script) -> str:
@@ -60,6 +62,7 @@ class Plan:
         words = f"--seed {self.seed} --script {script.number} --length {self.length}"
         words += f" --workers {self.workers} --resp {self.resp}"
         words += f" --log {self.log_every}" if self.log_every else ""
+        words += " --spread" if self.spread else ""
         for name in ("only", "without"):
             if names := getattr(self, name):
                 words += f" --{name} {','.join(names)}"
@@ -93,6 +96,8 @@ class _Run:
         done, number = 0, plan.script or 0
         while True:
             script = self._generator.script(number, plan.length)
+            if plan.spread:
+                script = spread(script)
             difference = self._pair.run(script.steps)
             done += difference.at if difference else len(script.steps)
             if difference is not None:

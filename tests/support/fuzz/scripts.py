@@ -10,7 +10,7 @@ from typing import Final
 from shoal.proto.slots import key_slot
 from shoal.worker.arguments import parse
 from shoal.worker.commands import load_all
-from shoal.worker.registry import every_command
+from shoal.worker.registry import COMMANDS, every_command
 from support.command_arguments import notation
 from support.command_docs import Docs
 from support.fuzz.grammar import Argv, Call, ChooseKey, Target
@@ -70,6 +70,21 @@ class Script:
     seed: int
     number: int
     steps: tuple[Argv, ...]
+
+
+def spread(script: Script) -> Script:
+    """Return a script whose keys have no hash tag, without some commands.
+
+    Those that may block are refused if their keys lie in several partitions. SORT of a sorted set
+    changes its encoding, which a set that was only lent does not keep.
+    """
+    steps = [
+        argv
+        for argv in script.steps
+        if not COMMANDS[argv[0].lower()].blocks and argv[0].lower() not in (b"sort", b"sort_ro")
+    ]
+    untagged = [tuple([word.replace(b"{t}", b"<t>") for word in argv]) for argv in steps]
+    return Script(script.seed, script.number, tuple(untagged))
 
 
 def targets(docs: dict[str, Docs], chosen: Collection[str] = ()) -> list[Target]:
