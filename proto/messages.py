@@ -4,7 +4,7 @@ Spanning commands (`supervisor/coordinator.py`, `worker/participant.py`):
 
 | message                                  | from, to            | meaning                         |
 |------------------------------------------|---------------------|---------------------------------|
-| (SPAN, ref, parts, write, executor)      | home, coordinator   | run this, one part a worker     |
+| (SPAN, ref, parts, write, steps)         | home, coordinator   | run this, one part a worker     |
 | (LOCK, ticket, blob, participants, mode) | coordinator, worker | queue for the locks, then run   |
 | (DONE, ticket, reply)                    | worker, coordinator | my part ran; its locks are held |
 | (RELEASE, ticket)                        | coordinator, worker | all parts ran: let the locks go |
@@ -17,27 +17,32 @@ Spanning commands (`supervisor/coordinator.py`, `worker/participant.py`):
 - parts: dict of worker number to blob; blob: bytes only workers read, the part for that worker.
 - write: bool, some part may change keys.
 - ticket: int, ascending over all spanning commands; participants: tuple of worker numbers.
-- executor: None, or for a borrowing command the worker that runs it, one of those with a part.
-- mode: RUN, or RELOCK: the part stands in the log (or was a read, and answered); take the locks
-  again, run nothing, answer nothing. For a borrowing command it is the attempt, from RUN upwards.
+- steps: empty for one-shot commands; else (executor, lenders, blob) of each step of a command that
+  runs in steps (`supervisor/steps.py`).
+- mode: RUN, or RELOCK: the part stands in the log (or was a read, and answered), or was granted;
+  take the locks again, run nothing, answer nothing.
 - reply: any object marshal takes; replies: dict of worker number to reply; the home merges them.
 - text: bytes of an error reply, code first.
 
-Borrowing commands: the workers, once granted, lend instead of running:
+Commands that run in steps: the workers, once granted, lend instead of running:
 
 | message                                      | from, to              | meaning                   |
 |----------------------------------------------|-----------------------|---------------------------|
 | (LENT, ticket, attempt, chunk, last)         | worker, coordinator   | a piece of my values      |
+| (ABORT, ticket)                              | worker, coordinator   | granted: do not run it    |
 | (LOAN, ticket, attempt, lender, chunk, last) | coordinator, executor | passed on                 |
 | (TOOK, ticket, attempt, lender)              | executor, coordinator | taken, not the last       |
 | (MORE, ticket, attempt)                      | coordinator, worker   | go on: LENT or EFFECT     |
-| (EXECUTE, ticket, attempt)                   | coordinator, executor | all have lent: run it     |
+| (EXECUTE, ticket, attempt, blob)             | coordinator, executor | all have lent: run it     |
 | (EFFECT, ticket, attempt, worker, chunk)     | executor, coordinator | changes for that worker   |
-| (RAN, ticket, attempt, reply)                | executor, coordinator | it ran: no more EFFECT    |
-| (APPLY, ticket, participants, chunk, last)   | coordinator, worker   | make and log these        |
+| (RAN, ticket, attempt, replies)              | executor, coordinator | it ran: no more EFFECT    |
+| (APPLY, ticket, participants, chunk, last)   | coordinator, worker   | make these; the last: log |
 | (APPLY_MORE, ticket)                         | worker, coordinator   | taken, not the last       |
-| (RELEND, ticket, attempt)                    | coordinator, worker   | a new attempt: lend again |
+| (LEND, ticket, attempt, blob)                | coordinator, worker   | lend for a step, or again |
 
+- attempt: the grant is attempt 0, with which a borrowing command's parts lend; each further step,
+  and each time that one begins anew, is the next.
+- blob: what only workers read: what a step runs, and so what is lent; None: what the part says.
 - chunk: bytes that only workers read: marshalled commands, each with its database.
 - participants: the workers with effects; who has logged the last piece of its own says DONE.
 
@@ -98,7 +103,8 @@ EFFECT: Final = 14
 RAN: Final = 15
 APPLY: Final = 16
 APPLY_MORE: Final = 17
-RELEND: Final = 18
+LEND: Final = 18
+ABORT: Final = 19
 
 # The modes of LOCK.
 RUN: Final = 0

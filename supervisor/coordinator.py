@@ -18,51 +18,36 @@ holds:
 - Whether its part must run again is the log's word: logged parts ran, and their answer stands in
   the log.
 
-A *borrowing* command runs as a whole in one worker, its executor, over values that the others lend:
-
-    LENDING --LENT by all: EXECUTE--> RUNNING --RAN--> APPLYING --DONE by all with effects--> ended
-       ^                                 |       \--(it changed nothing)-----------------------^
-       +---- the executor has died ------+
-
-- Up to RAN nothing is decided, no log holds anything, and the locks keep all values as they were:
-  so the command may run again, as a new *attempt*. Messages of an earlier attempt are dropped.
-- From RAN on the coordinator holds all that the command changes, the *effects*, until every worker
-  concerned has them in its log. So whoever dies then gets its effects again, unless its log has
-  them.
+A command that cannot be cut into parts runs in *steps* (`supervisor/steps.py`): one for a borrowing
+command, several for a transaction. Its ticket is given, locks, waits for the dead and ends as any
+other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from shoal.proto import errors
 from shoal.proto.limits import MAX_TICKET_BYTES, MAX_TICKETS
 from shoal.proto.messages import (
     ANSWER,
-    APPLY,
-    EXECUTE,
-    LOAN,
     LOCK,
-    MORE,
     REFUSE,
     RELEASE,
     RELEASED,
-    RELEND,
     RELOCK,
     RUN,
     SERVE,
-    Message,
 )
-
-Outgoing = list[tuple[int, Message]]
+from shoal.supervisor.steps import Outgoing, Step, Steps
 
 # The home of a ticket whose home died. (The supervisor, -1, is never a home; it may have a part.)
 NOBODY: Final = -2
 
 
 class _Ticket:
-    __slots__ = ("borrowing", "home", "parts", "ref", "replies", "size_bytes")
+    __slots__ = ("home", "parts", "ref", "replies", "size_bytes", "steps")
 
     def __init__(
         self,
@@ -70,40 +55,14 @@ class _Ticket:
         ref: int,
         parts: dict[int, bytes],
         size_bytes: int,
-        borrowing: _Borrowing | None,
+        steps: Steps | None,
     ) -> None:
         self.home = home
         self.ref = ref
         self.parts = parts
         self.replies: dict[int, object] = {}
         self.size_bytes = size_bytes
-        self.borrowing = borrowing
-
-
-class _Borrowing:
-    """What is more to a borrowing command.
-
-    Attributes:
-        executor: the worker that runs it.
-        attempt: from RUN upwards, how often it was begun.
-        lent: who has lent all that it has to, in this attempt; the executor, by being granted.
-        effects: worker -> the chunks of what the command changes there.
-        decided: it has run, and everything that it changes is in `effects`.
-        reply: of the command.
-        left: when decided, the workers that have not logged their effects; each with the number of
-            chunks sent to it.
-    """
-
-    __slots__ = ("attempt", "decided", "effects", "executor", "left", "lent", "reply")
-
-    def __init__(self, executor: int) -> None:
-        self.executor = executor
-        self.attempt = RUN
-        self.lent: set[int] = set()
-        self.effects: dict[int, list[bytes]] = {}
-        self.decided = False
-        self.reply: object = None
-        self.left: dict[int, int] = {}
+        self.steps = steps
 
 
 class Coordinator:
@@ -142,11 +101,11 @@ class Coordinator:
         ref: int,
         parts: dict[int, bytes],
         write: bool,
-        executor: int | None = None,
+        steps: Sequence[tuple[int, tuple[int, ...], bytes | None]] = (),
     ) -> Outgoing:
         """Give a home's command a ticket, or refuse it; `parts` belongs to the coordinator from now
-        on. It is not empty: a ticket ends with the answer of its last part. With an executor, one
-        of the workers in `parts`, it is a borrowing command.
+        on. It is not empty: a ticket ends with the answer of its last part. If there are steps
+        (`steps.Step`), their workers are among those of the parts.
         """
         assert parts
         size_bytes = sum(map(len, parts.values()))
@@ -162,8 +121,8 @@ class Coordinator:
                 return [(home, (REFUSE, ref, text))]
         number = self.next_ticket
         self.next_ticket = number + 1
-        borrowing = None if executor is None else _Borrowing(executor)
-        tickets[number] = _Ticket(home, ref, parts, size_bytes, borrowing)
+        in_steps = Steps(number, parts, [Step(*step) for step in steps]) if steps else None
+        tickets[number] = _Ticket(home, ref, parts, size_bytes, in_steps)
         self._size_bytes += size_bytes
         everyone = tuple(parts)
         return [
@@ -175,8 +134,9 @@ class Coordinator:
     def on_done(self, worker: int, number: int, reply: object) -> Outgoing:
         """Take a part's answer; the last one ends the ticket."""
         ticket = self._tickets[number]
-        if ticket.borrowing is not None:
-            return self._on_applied(worker, number, ticket, ticket.borrowing)
+        if ticket.steps is not None:
+            ticket.steps.on_done(worker)
+            return self._moved(number, [])
         replies = ticket.replies
         assert worker in ticket.parts.keys() - replies.keys(), f"ticket {number}, worker {worker}"
         replies[worker] = reply
@@ -184,130 +144,50 @@ class Coordinator:
             return []
         return self._finish(number, ticket)
 
-    # -- borrowing ---------------------------------------------------------------------------------
+    # -- steps -------------------------------------------------------------------------------------
 
     def on_lent(self, worker: int, number: int, attempt: int, chunk: bytes, last: bool) -> Outgoing:
-        """Pass a piece of what a worker lends to the executor; the last piece of all starts it."""
-        ticket, borrowing = self._attempt(number, attempt)
-        if ticket is None or borrowing is None:
-            return []
-        executor = borrowing.executor
-        out: Outgoing = []
-        if worker != executor:
-            out.append((executor, (LOAN, number, attempt, worker, chunk, last)))
-        if last:
-            borrowing.lent.add(worker)
-            if len(borrowing.lent) == len(ticket.parts):
-                out.append((executor, (EXECUTE, number, attempt)))
-        return [] if executor in self._down else out
+        """As `Steps.on_lent`."""
+        steps = self._steps(self._tickets[number])
+        return self._moved(number, steps.on_lent(worker, attempt, chunk, last, self._down))
 
     def on_took(self, number: int, attempt: int, lender: int) -> Outgoing:
-        """The executor has taken a piece that was not the last: its lender may send the next."""
-        ticket, _ = self._attempt(number, attempt)
-        if ticket is None or lender in self._down:
-            return []
-        return [(lender, (MORE, number, attempt))]
+        """As `Steps.on_took`."""
+        return self._steps(self._tickets[number]).on_took(attempt, lender, self._down)
+
+    def on_abort(self, number: int) -> Outgoing:
+        """As `Steps.on_abort`."""
+        return self._moved(number, self._steps(self._tickets[number]).on_abort(self._down))
 
     def on_effect(
         self, worker: int, number: int, attempt: int, whose: int, chunk: bytes
     ) -> Outgoing:
-        """Keep a piece of what the command changes in the partition of `whose`; ask for the
-        next.
-        """
-        ticket, borrowing = self._attempt(number, attempt)
-        if ticket is None or borrowing is None:
-            return []
-        assert worker == borrowing.executor
-        borrowing.effects.setdefault(whose, []).append(chunk)
-        ticket.size_bytes += len(chunk)
-        self._size_bytes += len(chunk)
-        return [(worker, (MORE, number, attempt))]
+        """As `Steps.on_effect`."""
+        steps = self._steps(self._tickets[number])
+        return self._moved(number, steps.on_effect(worker, attempt, whose, chunk))
 
-    def on_ran(self, worker: int, number: int, attempt: int, reply: object) -> Outgoing:
-        """The command has run, and all its effects have come: it is decided."""
-        ticket, borrowing = self._attempt(number, attempt)
-        if ticket is None or borrowing is None:
-            return []
-        assert worker == borrowing.executor
-        borrowing.decided = True
-        borrowing.reply = reply
-        if not borrowing.effects:
-            return self._finish(number, ticket)
-        borrowing.left = dict.fromkeys(borrowing.effects, 0)
-        out: Outgoing = []
-        for whose in borrowing.effects:
-            if whose not in self._down:
-                out += self._apply(whose, number, borrowing)
-        return out
+    def on_ran(self, worker: int, number: int, attempt: int, replies: list[object]) -> Outgoing:
+        """As `Steps.on_ran`."""
+        steps = self._steps(self._tickets[number])
+        return self._moved(number, steps.on_ran(worker, attempt, replies, self._down))
 
     def on_apply_more(self, worker: int, number: int) -> Outgoing:
-        """A worker has taken a piece of its effects that was not the last."""
+        """As `Steps.on_apply_more`."""
+        steps = self._steps(self._tickets[number])
+        return self._moved(number, steps.on_apply_more(worker, self._down))
+
+    def _steps(self, ticket: _Ticket) -> Steps:
+        assert ticket.steps is not None
+        return ticket.steps
+
+    def _moved(self, number: int, out: Outgoing, but: int = NOBODY) -> Outgoing:
+        """Count what a ticket in steps keeps, and end it if it is at its end."""
         ticket = self._tickets[number]
-        assert ticket.borrowing is not None
-        return self._apply(worker, number, ticket.borrowing)
-
-    def _attempt(self, number: int, attempt: int) -> tuple[_Ticket | None, _Borrowing | None]:
-        """Return the ticket, if this attempt of it is still under way."""
-        ticket = self._tickets[number]
-        borrowing = ticket.borrowing
-        assert borrowing is not None
-        if attempt != borrowing.attempt:
-            return None, None
-        assert not borrowing.decided
-        return ticket, borrowing
-
-    def _apply(self, worker: int, number: int, borrowing: _Borrowing) -> Outgoing:
-        """Send a worker the next piece of its effects."""
-        chunks, at = borrowing.effects[worker], borrowing.left[worker]
-        borrowing.left[worker] = at + 1
-        last = at + 1 == len(chunks)
-        return [(worker, (APPLY, number, tuple(borrowing.effects), chunks[at], last))]
-
-    def _on_applied(
-        self, worker: int, number: int, ticket: _Ticket, borrowing: _Borrowing
-    ) -> Outgoing:
-        del borrowing.left[worker]
-        return [] if borrowing.left else self._finish(number, ticket)
-
-    def _begin_again(self, number: int, ticket: _Ticket, borrowing: _Borrowing) -> Outgoing:
-        """Start another attempt, in all workers that are up."""
-        borrowing.attempt += 1
-        borrowing.lent.clear()
-        dropped = sum(len(chunk) for chunks in borrowing.effects.values() for chunk in chunks)
-        borrowing.effects.clear()
-        ticket.size_bytes -= dropped
-        self._size_bytes -= dropped
-        message = (RELEND, number, borrowing.attempt)
-        return [(worker, message) for worker in ticket.parts if worker not in self._down]
-
-    def _return_to(
-        self,
-        worker: int,
-        number: int,
-        ticket: _Ticket,
-        borrowing: _Borrowing,
-        logged: Mapping[int, object],
-        finished: Outgoing,
-    ) -> Outgoing:
-        """Bring a worker back, still down here, that has a part in a borrowing command."""
-        blob = ticket.parts[worker]
-        relock = (worker, (LOCK, number, blob, tuple(ticket.parts), RELOCK))
-        if borrowing.decided:
-            if worker not in borrowing.left:
-                return [relock]
-            if number in logged:  # its DONE was lost
-                del borrowing.left[worker]
-                if not borrowing.left:
-                    finished += self._finish(number, ticket, but=worker)
-                    return []
-                return [relock]
-            borrowing.left[worker] = 0
-            return [relock, *self._apply(worker, number, borrowing)]
-        if worker in borrowing.lent and worker != borrowing.executor:
-            return [relock]
-        # What it had lent in part, or was lent, is lost.
-        finished += self._begin_again(number, ticket, borrowing)
-        return [(worker, (LOCK, number, blob, tuple(ticket.parts), borrowing.attempt))]
+        steps = self._steps(ticket)
+        size_bytes = sum(map(len, ticket.parts.values())) + steps.size_bytes
+        self._size_bytes += size_bytes - ticket.size_bytes
+        ticket.size_bytes = size_bytes
+        return out + self._finish(number, ticket, but) if steps.ended else out
 
     # -- deaths and disks --------------------------------------------------------------------------
 
@@ -341,12 +221,17 @@ class Coordinator:
         """
         out: Outgoing = []
         finished: Outgoing = []
+        returned: list[int] = []  # tickets that run in steps
         for number, ticket in list(self._tickets.items()):
             blob = ticket.parts.get(worker)
             if blob is None:
                 continue
-            if ticket.borrowing is not None:
-                out += self._return_to(worker, number, ticket, ticket.borrowing, logged, finished)
+            if ticket.steps is not None:
+                out += ticket.steps.on_worker_ready(worker, logged=number in logged)
+                if ticket.steps.ended:  # no need to lock it here again
+                    finished += self._moved(number, [], but=worker)
+                else:
+                    returned.append(number)
                 continue
             replies = ticket.replies
             mode = RELOCK
@@ -364,8 +249,11 @@ class Coordinator:
             assert released[-1] < self.next_ticket
             out.insert(0, (worker, (RELEASED, released)))
         out.append((worker, (SERVE,)))
-        self._down.remove(worker)  # only now: so nothing else was sent to it in between
+        self._down.remove(worker)
         self._overdue.discard(worker)
+        for number in returned:
+            steps = self._steps(self._tickets[number])
+            finished += self._moved(number, steps.advance(self._down))
         return out + finished
 
     def on_disk_state(self, worker: int, ok: bool, text: bytes) -> Outgoing:
@@ -391,8 +279,8 @@ class Coordinator:
         home, down = ticket.home, self._down
         out: Outgoing = []
         replies = ticket.replies
-        if ticket.borrowing is not None:
-            replies = {ticket.borrowing.executor: ticket.borrowing.reply}
+        if ticket.steps is not None:
+            replies = {home: ticket.steps.replies}
         if home != NOBODY:
             out.append((home, (ANSWER, ticket.ref, replies)))
         release = (RELEASE, number)

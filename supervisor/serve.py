@@ -48,7 +48,7 @@ from shoal.proto.replies import OK, PONG, bulk, bulk_array, encode
 from shoal.proto.slots import slot_range
 from shoal.supervisor import recovery, status
 from shoal.supervisor.control import Answer, ControlSocket
-from shoal.supervisor.coordinator import Coordinator, Outgoing
+from shoal.supervisor.coordinator import Coordinator
 from shoal.supervisor.lifecycle import Event, State
 from shoal.supervisor.listener import Arrival, Listener, ListenError, open_all
 from shoal.supervisor.log import open_log
@@ -58,6 +58,7 @@ from shoal.supervisor.recovery import Directory, RecoveryError
 from shoal.supervisor.signals import INTERRUPT, Signals
 from shoal.supervisor.spawn import Ends, close_ends, exit_text, fork_worker, kill, pipe_pair, reap
 from shoal.supervisor.startup import Startup, wire_files, wire_load
+from shoal.supervisor.steps import Outgoing
 
 # What a process needs beside its clients: pipes and channels, those of a successor too; all else.
 DESCRIPTORS_PER_WORKER: Final = 8
@@ -557,6 +558,8 @@ class Supervisor:
                 self._send_all(coordinator.on_effect(worker.index, *message[1:]))
             elif kind == m.RAN:
                 self._send_all(coordinator.on_ran(worker.index, *message[1:]))
+            elif kind == m.ABORT:
+                self._send_all(coordinator.on_abort(message[1]))
             elif kind == m.TOOK:
                 self._send_all(coordinator.on_took(*message[1:]))
             elif kind == m.APPLY_MORE:

@@ -1,15 +1,14 @@
-"""Commands over the keys of several partitions that need the values together (no I/O).
+"""Commands over the keys of several partitions that run in steps (no I/O).
 
-Such a command runs once, in one worker, its *executor*: the plain handler, over its own keys and
-over values that the other workers lend it. What it changes goes back as *effects*, commands for
-each partition. docs/partitions.md has the messages; `supervisor/coordinator.py` sends them.
+A borrowing command needs values of several partitions together. It runs once, in one worker, its
+*executor*: the plain handler, over its own keys and over values that the other workers lend it.
+What it changes goes back as *effects*, commands for each partition. A transaction is a series of
+such steps, most of which need nothing lent. docs/partitions.md has the messages;
+`supervisor/steps.py` sends them.
 
-    every worker with a part:  LOCKED --granted: lends--> LENT --APPLY: changes and log--> released
-    the executor also:         LOANS come --EXECUTE: runs, tells the effects--> RAN --APPLY: log-->
-
-Nothing of it is in a log before APPLY. What the executor changes in its own partition it changes as
-it runs, behind the locks; should it die, that is gone with it, and the command runs again, or if
-the coordinator has its effects already, they are applied to what its successor has loaded.
+Nothing of it is in a log before the last APPLY. What a step changes in its executor's own partition
+it changes as it runs, behind the locks, and keeps to be logged; should the executor die, that is
+gone with it, and the coordinator has it done again.
 
 A value travels as the commands that rebuild it, in chunks of a bounded size, each of which is sent
 when the one before has been taken: so a large value holds up nobody, and fills no pipe. Two kinds
@@ -33,6 +32,7 @@ from shoal.worker.keyspace import Database, Keyspace, Store, Value, expire_of
 from shoal.worker.registry import Command, resolve
 from shoal.worker.values import encoding, rebuild, type_name
 from shoal.worker.values.hash import Hash
+from shoal.worker.values.list import List
 
 Argv = Sequence[bytes]
 Change = tuple[int, Argv]  # database, command
@@ -48,6 +48,11 @@ _STAND_INS: Final[dict[bytes, tuple[bytes, ...]]] = {
 }
 
 
+# The worker concerned, the database, the key of a value, and a command, or that value.
+_Effect = tuple[int, int, bytes, Any]
+
+_NOTHING: Final = marshal.dumps([], 2)
+
 # In place of a command's name: what OBJECT ENCODING said of the value. Only lent, never an effect.
 _ENCODING: Final = b""
 
@@ -56,7 +61,7 @@ _WRITTEN: Final = frozenset({"OW", "insert", "update"})
 
 
 class Borrowing(NamedTuple):
-    """A borrowing command, as every worker with a part in it knows it.
+    """A command as its executor and its lenders know it.
 
     Attributes:
         argv: the command; resp: protocol of its client; db: the client's database.
@@ -69,6 +74,17 @@ class Borrowing(NamedTuple):
     db: int
     executor: int
     extra: tuple[bytes, ...]
+
+
+class Transacted(NamedTuple):
+    """What a worker with a part in a transaction is told of it with the LOCK: the steps follow.
+
+    Attributes:
+        watcher: of the client's WATCH, 0 for none; watched: how many keys of this worker it has.
+    """
+
+    watcher: int
+    watched: int
 
 
 class _Tables(dict[int, dict[bytes, Value]]):
@@ -108,33 +124,31 @@ _NO_RANDOM: Final = Random(0)  # what rebuilds a value is not random
 
 @dataclass(slots=True)
 class _Part:
-    """What this worker has to do with one borrowing command.
+    """What this worker has to do with one ticket.
 
     Attributes:
-        granted: our keys are locked.
-        attempt: as in the messages.
+        command: what the LOCK said.
+        attempt: of the last LEND or EXECUTE.
         lending: what is left to be lent.
-        loans: what has been lent to us, the executor; of `loans_attempt`.
-        telling: what is left to be told of the effects, after the command has run.
-        ran: it has run here, so what it changes here is done; reply: what it answered.
-        applied: changes of the chunks that have come; all of them are logged together.
+        loans: what has been lent to us, the executor; in `loans_attempt`.
+        telling: what is left to be told of the effects, after a step has run; `held` comes first.
+        replies: of the step.
+        changes: what was changed here and is not logged yet, in order.
     """
 
-    command: Borrowing
-    attempt: int
-    granted: bool = False
+    command: Borrowing | Transacted
+    attempt: int = m.RUN
     lending: Iterator[Change] | None = None
     loans: _Loans | None = None
     loans_attempt: int = -1
     telling: Iterator[tuple[int, Change]] | None = None
     held: tuple[int, Change] | None = None
-    ran: bool = False
-    reply: bytes = b""
-    applied: list[Change] = field(default_factory=list)
+    replies: list[bytes] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
 
 
 class Borrower:
-    """This worker's part in borrowing commands, those that it lends for and those that it runs.
+    """This worker's part in commands that run in steps: it lends, runs, applies and logs.
 
     Attributes:
         parts: by ticket, until the ticket's locks are released here.
@@ -146,6 +160,7 @@ class Borrower:
         index: int,
         owner: Callable[[bytes], int],
         run: Callable[[Borrowing], tuple[bytes, list[Argv]]],
+        may_run: Callable[[int, int], bool],
         log: Callable[[int, Sequence[int], Sequence[Change]], None],
         send: Callable[[m.Message], None],
         warn: Callable[[str], None],
@@ -157,6 +172,7 @@ class Borrower:
             index: this worker.
             owner: key -> the worker that has it.
             run: runs a command's handler; returns the reply and what it says are its effects.
+            may_run: (watcher, watched) -> whether none of the keys that it watches was touched.
             log: called with ticket, participants and changes, to log them as the ticket's part.
             send: sends the coordinator a message.
             warn: writes a line of the server's log.
@@ -166,32 +182,38 @@ class Borrower:
         self._index = index
         self._owner = owner
         self._run = run
+        self._may_run = may_run
         self._log = log
         self._send = send
         self._warn = warn
 
     # -- lending -----------------------------------------------------------------------------------
 
-    def enter(self, ticket: int, command: Borrowing, mode: int) -> None:
-        """Take note of a LOCK; with RELOCK the keys are ours at once."""
-        part = _Part(command, max(mode, m.RUN))
-        part.granted = mode == m.RELOCK
-        self.parts[ticket] = part
+    def enter(self, ticket: int, command: Borrowing | Transacted) -> None:
+        """Take note of a LOCK."""
+        self.parts[ticket] = _Part(command)
 
     def granted(self, ticket: int) -> None:
-        """Our keys are locked: begin to lend."""
+        """Our keys are locked: say so, and lend what the LOCK has asked for."""
         part = self.parts[ticket]
-        part.granted = True
-        self._begin(ticket, part)
+        command = part.command
+        if isinstance(command, Borrowing):
+            part.lending = iter(())
+            if command.executor != self._index:
+                part.lending = self._changes(command)
+            self._lend(ticket, part)
+            return
+        if command.watcher and not self._may_run(command.watcher, command.watched):
+            self._send((m.ABORT, ticket))
+        self._send((m.LENT, ticket, m.RUN, _NOTHING, True))
 
-    def relend(self, ticket: int, attempt: int) -> None:
-        """Begin again: a worker has died that had a part in it."""
+    def lend(self, ticket: int, attempt: int, blob: bytes | None) -> None:
+        """Lend for a step, perhaps once more: a worker has died that had a part in it."""
         part = self.parts[ticket]
         part.attempt = attempt
-        part.telling = part.held = None
-        assert not part.ran
-        if part.granted:
-            self._begin(ticket, part)
+        (command,) = _commands(part, blob)
+        part.lending = self._changes(command)
+        self._lend(ticket, part)
 
     def more(self, ticket: int, attempt: int) -> None:
         """Send the next chunk: of what we lend, or of the effects."""
@@ -204,15 +226,10 @@ class Borrower:
             self._lend(ticket, part)
 
     def release(self, ticket: int) -> None:
-        """Forget a ticket; one that is no borrowing command is not known."""
+        """Forget a ticket; one that does not run in steps is not known."""
         self.parts.pop(ticket, None)
 
-    def _begin(self, ticket: int, part: _Part) -> None:
-        part.lending = iter(()) if part.command.executor == self._index else self._changes(part)
-        self._lend(ticket, part)
-
-    def _changes(self, part: _Part) -> Iterator[Change]:
-        command = part.command
+    def _changes(self, command: Borrowing) -> Iterator[Change]:
         for db, key, lend in loans_of(command, self._store.count):
             if self._owner(key) != self._index:
                 continue
@@ -236,16 +253,17 @@ class Borrower:
     # -- running -----------------------------------------------------------------------------------
 
     def take(self, ticket: int, attempt: int, lender: int, chunk: bytes, last: bool) -> None:
-        """Take a piece of what another worker lends us."""
+        """Take a piece of what another worker lends us; the coordinator drops what is of an
+        earlier attempt.
+        """
         part = self.parts[ticket]
-        if attempt != part.attempt:
-            return
-        loans = self._loans(part)
+        if part.loans is None or part.loans_attempt != attempt:
+            part.loans, part.loans_attempt = _Loans(), attempt
         for db, argv in marshal.loads(chunk):
             if argv[0] == _ENCODING:
-                _restore_encoding(loans.view(db), argv[1], argv[2])
+                _restore_encoding(part.loans.view(db), argv[1], argv[2])
             else:
-                self._rebuild(loans, db, argv)
+                self._rebuild(part.loans, db, argv)
         if not last:
             self._send((m.TOOK, ticket, attempt, lender))
 
@@ -257,48 +275,58 @@ class Borrower:
             shown = b" ".join(argv)[:100]
             self._warn(f"{shown!r}, which rebuilds a value, was passed over: {error}")
 
-    def _loans(self, part: _Part) -> _Loans:
-        if part.loans is None or part.loans_attempt != part.attempt:
-            part.loans, part.loans_attempt = _Loans(), part.attempt
-        return part.loans
-
-    def execute(self, ticket: int, attempt: int) -> None:
-        """Run the command: everything it needs is here."""
+    def execute(self, ticket: int, attempt: int, blob: bytes | None) -> None:
+        """Run a step: everything it needs is here."""
         part = self.parts[ticket]
-        if attempt != part.attempt:
-            return
-        command = part.command
-        store = self._store
-        keys = {(db, key) for db, key, _ in loans_of(command, store.count)}
-        for db, key in keys:
-            if self._owner(key) == self._index:
-                store.view(db).find(key)  # what has expired goes now, and is logged so
-        loans = self._loans(part)
-        for db, key in keys:
-            if self._owner(key) != self._index:
-                loans.database(db).keys_in(key_slot(key))
-        changed: dict[tuple[int, bytes], None] = {}
-        on_change, expire_paused = store.on_change, store.expire_paused
+        part.attempt = attempt
+        loans = part.loans if part.loans_attempt == attempt else None
+        part.loans = None
+        found: list[_Effect] = []
+        part.replies = []
+        for command in _commands(part, blob):
+            reply, effects = self._execute(command, loans)
+            part.replies.append(reply)
+            found += effects
+        found.sort(key=_whose)  # stable: the changes of one partition stay in order
+        part.telling = _one_by_one(found)
+        self._tell(ticket, part)
 
-        def record(db: int, key: bytes) -> None:
+    def _execute(self, command: Borrowing, loans: _Loans | None) -> tuple[bytes, list[_Effect]]:
+        store, index = self._store, self._index
+        found: list[_Effect] = []
+        changed: dict[tuple[int, bytes], None] = {}
+        on_change, log, expire_paused = store.on_change, store.log, store.expire_paused
+
+        def note_expired(db: int, argv: tuple[bytes, ...]) -> None:
+            found.append((index, db, argv[1], argv))
+
+        def note_change(db: int, key: bytes) -> None:
             changed[db, key] = None
             if on_change is not None:
                 on_change(db, key)
 
-        _install(store, loans)
-        store.on_change, store.expire_paused, store.borrowed = record, True, keys
+        store.on_change, store.log = note_change, note_expired
+        keys = {(db, key) for db, key, _ in loans_of(command, store.count)}
+        away = [(db, key) for db, key in keys if self._owner(key) != index]
+        if away:
+            loans = loans or _Loans()
+            for db, key in away:
+                loans.database(db).keys_in(key_slot(key))
+            for db, key in keys.difference(away):
+                store.view(db).find(key)  # what has expired goes now, and is logged so
+            # What is lent had not expired, and it is not ours to say that it has.
+            _install(store, loans)
+            store.expire_paused, store.borrowed = True, keys
         try:
             reply, effects = self._run(command)
-            found = list(self._effects(command, reply, effects, changed))
+            found += self._effects(command, reply, effects, changed)
         finally:
-            store.on_change, store.expire_paused, store.borrowed = on_change, expire_paused, None
-            _uninstall(store, loans)
-        part.loans = None
-        part.reply = reply
-        part.ran = bool(found)
-        found.sort(key=_whose)  # stable: the changes of one partition stay in order
-        part.telling = _one_by_one(found)
-        self._tell(ticket, part)
+            store.on_change, store.log, store.expire_paused = on_change, log, expire_paused
+            if away:
+                assert loans is not None
+                store.borrowed = None
+                _uninstall(store, loans)
+        return reply, found
 
     def _effects(
         self,
@@ -306,7 +334,7 @@ class Borrower:
         reply: bytes,
         effects: Sequence[Argv],
         changed: dict[tuple[int, bytes], None],
-    ) -> Iterator[tuple[int, int, bytes, Any]]:
+    ) -> Iterator[_Effect]:
         """Yield what has changed: the worker concerned, the database, the key, and either the
         command that made the change or the value that is there now, None for none.
         """
@@ -314,8 +342,9 @@ class Borrower:
             entry = resolve(list(argv))
             keys = [argv[at] for at in entry.spec.key_positions(argv)]
             borrowed = entry.borrowed
-            if len({self._owner(key) for key in keys}) == 1:
-                yield self._owner(keys[0]), command.db, keys[0], argv
+            owners = {self._owner(key) for key in keys} or {self._index}
+            if len(owners) == 1:
+                yield owners.pop(), command.db, b"", argv
             elif borrowed is not None and borrowed.apart is not None:
                 for one in borrowed.apart(argv, reply):
                     yield self._owner(one[1]), command.db, one[1], one
@@ -343,36 +372,45 @@ class Borrower:
             changes.append(change)
             size += sum(map(len, change[1]))
         if changes:
+            if whose == self._index:
+                part.changes += changes
             chunk = marshal.dumps(changes, 2)
             self._send((m.EFFECT, ticket, part.attempt, whose, chunk))
         else:
             part.telling = None
-            self._send((m.RAN, ticket, part.attempt, part.reply))
+            self._send((m.RAN, ticket, part.attempt, part.replies))
 
     # -- applying ----------------------------------------------------------------------------------
 
     def apply(self, ticket: int, participants: Sequence[int], chunk: bytes, last: bool) -> bool:
-        """Make the changes of a chunk, unless the command has run here, and log all of them with
-        the last; tell whether it was the last.
+        """Make the changes of a chunk, and with the last one log all that this ticket has changed
+        here; tell whether it was the last.
         """
         part = self.parts[ticket]
-        changes = marshal.loads(chunk)
-        if not part.ran:
-            store = self._store
-            now_ms, notify, log, dirty = store.now_ms, store.notify, store.log, store.dirty
-            # The executor has told the events, and whether a key had expired was its to say.
-            store.now_ms, store.notify, store.log = 0, None, None
-            _apply(store, changes)
-            store.now_ms, store.notify, store.log, store.dirty = now_ms, notify, log, dirty
-            store.effects = None
-        part.applied += changes
+        changes = marshal.loads(chunk) if chunk else []
+        store = self._store
+        now_ms, notify, log, dirty = store.now_ms, store.notify, store.log, store.dirty
+        # The executor has told the events, and whether a key had expired was its to say.
+        store.now_ms, store.notify, store.log = 0, None, None
+        _apply(store, changes)
+        store.now_ms, store.notify, store.log, store.dirty = now_ms, notify, log, dirty
+        store.effects = None
+        part.changes += changes
         if not last:
             self._send((m.APPLY_MORE, ticket))
             return False
-        self._store.dirty_total += len(part.applied)
-        self._log(ticket, participants, part.applied)
-        part.applied = []
+        store.dirty_total += len(part.changes)
+        self._log(ticket, participants, part.changes)
+        part.changes = []
         return True
+
+
+def _commands(part: _Part, blob: bytes | None) -> list[Borrowing]:
+    """Return what a step runs."""
+    if blob is None:
+        assert isinstance(part.command, Borrowing)
+        return [part.command]
+    return [Borrowing(*one) for one in marshal.loads(blob)]
 
 
 class _Value(NamedTuple):
@@ -446,6 +484,8 @@ def _restore_encoding(ks: Keyspace, key: bytes, name: bytes) -> None:
     kind = type_name(value)
     if kind == b"string" and name == b"raw":
         ks.update(key, bytearray(value if value.__class__ is bytes else value.data))
+    elif kind == b"list" and name == b"quicklist":
+        ks.set(key, List.of_nodes(value.nodes(), listpack=False), value.expire_ms)
     elif kind == b"zset" and name == b"skiplist":
         value.to_skiplist()
     elif kind == b"set" and name == b"hashtable":
@@ -467,12 +507,12 @@ def _rebuild(key: bytes, value: Value) -> Iterator[Argv]:
             yield argv
 
 
-def _whose(effect: tuple[int, int, bytes, Any]) -> int:
+def _whose(effect: _Effect) -> int:
     return effect[0]
 
 
 def _one_by_one(
-    effects: Sequence[tuple[int, int, bytes, Any]],
+    effects: Sequence[_Effect],
 ) -> Iterator[tuple[int, Change]]:
     """Yield each change with the worker it concerns; values are taken apart as it goes on."""
     for whose, db, key, what in effects:

@@ -36,7 +36,7 @@ from shoal.proto.messages import CALL, DONE, SPAN, SUPERVISOR
 from shoal.proto.replies import Array, Reply, encode
 from shoal.proto.slots import SLOTS, key_slot, owner_of
 from shoal.worker.blocking import Blocking, State, Waiter
-from shoal.worker.borrowing import Borrower, Borrowing, Change, executor_key
+from shoal.worker.borrowing import Borrower, Borrowing, Change, Transacted, executor_key
 from shoal.worker.client import ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.direct import BIG_REPLY, DirectCommands
@@ -197,6 +197,7 @@ class Dispatcher:
             self.server.index,
             self._owner,
             self._run_borrowing,
+            lambda watcher, watched: True,
             self._log_changes,
             self._send_up,
             lambda text: self.server.log_warning(text),  # what that is, is set later
@@ -1077,7 +1078,7 @@ class Dispatcher:
         at = self._placeholder(conn)
         self._last_ref += 1
         self._refs[self._last_ref] = _Span(conn, at, command, ordinals, client.resp)
-        self.uplink.messages.append((SPAN, self._last_ref, parts, command.write, None))
+        self.uplink.messages.append((SPAN, self._last_ref, parts, command.write, ()))
         return self._block(conn, Block.REPLY)
 
     def _after_server_command(self, conn: Connection) -> Stop:
@@ -1111,8 +1112,8 @@ class Dispatcher:
         elif kind == m.LOCK:
             ticket, blob, participants, mode = rest
             part = self.decode_part(blob)
-            if isinstance(part.command, Borrowing):
-                self.borrower.enter(ticket, part.command, mode)
+            if isinstance(part.command, (Borrowing, Transacted)):
+                self.borrower.enter(ticket, part.command)
             self._send_done(self.participant.on_lock(ticket, part, participants, mode))
         elif kind == m.RELEASE:
             self.borrower.release(*rest)
@@ -1128,8 +1129,8 @@ class Dispatcher:
         elif kind == m.APPLY:
             if self.borrower.apply(*rest):
                 self._send_done([(rest[0], b"")])
-        elif kind == m.RELEND:
-            self.borrower.relend(*rest)
+        elif kind == m.LEND:
+            self.borrower.lend(*rest)
         else:
             return False
         return True
@@ -1145,7 +1146,7 @@ class Dispatcher:
         ticket.
         """
         command_of_part: Any = part.command  # what decode_part put there
-        if isinstance(command_of_part, Borrowing):
+        if isinstance(command_of_part, (Borrowing, Transacted)):
             self.borrower.granted(ticket)
             return NOT_DONE
         argv, resp, db = command_of_part
@@ -1202,7 +1203,7 @@ class Dispatcher:
         span = self._refs.pop(ref)
         assert isinstance(span, _Span)
         if span.borrowing is not None:
-            (reply,) = replies.values()
+            ((reply,),) = replies.values()
             self._on_ran(span, span.borrowing, reply)
             return
         answers = [
@@ -1264,7 +1265,9 @@ class Dispatcher:
         self.server.stats.spanning += 1
         self._last_ref += 1
         self._refs[self._last_ref] = _Span(conn, at, command, {}, resp, rounds)
-        self.uplink.messages.append((SPAN, self._last_ref, parts, command.write, executor))
+        lenders = tuple([worker for worker in parts if worker != executor])
+        steps = ((executor, lenders, None),)
+        self.uplink.messages.append((SPAN, self._last_ref, parts, command.write, steps))
 
     def _owner(self, key: bytes) -> int:
         peer = self._slot_peer[key_slot(key)]

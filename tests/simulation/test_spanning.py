@@ -23,8 +23,9 @@ import pytest
 from shoal.proto.aof_format import ScanReport
 from shoal.proto.messages import LOCK, RELEASED, RELOCK, RUN, SERVE
 from shoal.supervisor import recovery
-from shoal.supervisor.coordinator import Coordinator, Outgoing
+from shoal.supervisor.coordinator import Coordinator
 from shoal.supervisor.recovery import decide_live
+from shoal.supervisor.steps import Outgoing
 from shoal.worker.aof import Segment
 from shoal.worker.participant import Done, Part, Participant
 from support.seeds import blocks, repeat

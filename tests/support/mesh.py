@@ -16,7 +16,8 @@ from shoal.proto.directives import Config
 from shoal.proto.frames import MARSHAL_VERSION
 from shoal.proto.resp_reader import RequestReader
 from shoal.proto.slots import key_slot, owner_of, slot_range
-from shoal.supervisor.coordinator import Coordinator, Outgoing
+from shoal.supervisor.coordinator import Coordinator
+from shoal.supervisor.steps import Outgoing
 from shoal.worker.client import Client
 from shoal.worker.commands import load_all
 from shoal.worker.connection import Block, Connection
@@ -244,6 +245,8 @@ def coordinated(coordinator: Coordinator, worker: int, kind: int, rest: list[Any
         return coordinator.on_effect(worker, *rest)
     if kind == m.RAN:
         return coordinator.on_ran(worker, *rest)
+    if kind == m.ABORT:
+        return coordinator.on_abort(*rest)
     if kind == m.TOOK:
         return coordinator.on_took(*rest)
     if kind == m.APPLY_MORE:

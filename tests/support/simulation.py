@@ -40,8 +40,9 @@ from shoal.proto.aof_format import Release, SegmentReader
 from shoal.proto.manifest import POLICIES, Manifest, WorkerFiles, incr_name
 from shoal.proto.messages import DISK, DONE, LOCK, SPAN, SUPERVISOR, Message
 from shoal.supervisor import recovery
-from shoal.supervisor.coordinator import Coordinator, Outgoing
+from shoal.supervisor.coordinator import Coordinator
 from shoal.supervisor.recovery import SegmentPlan
+from shoal.supervisor.steps import Outgoing
 from shoal.worker.aof import Segment, scan
 from shoal.worker.participant import Participant
 from support.disk import FakeDisk

@@ -15,8 +15,9 @@ from shoal.proto import messages as m
 from shoal.proto.limits import CHUNK_BYTES
 from shoal.proto.manifest import WorkerFiles
 from shoal.proto.slots import key_slot, owner_of
-from shoal.supervisor.coordinator import Coordinator, Outgoing
+from shoal.supervisor.coordinator import Coordinator
 from shoal.supervisor.recovery import decide_live
+from shoal.supervisor.steps import Outgoing
 from shoal.worker.aof import Source, load, open_segment, scan
 from shoal.worker.keyspace import Store, expire_of
 from shoal.worker.replay import Replayer
@@ -276,31 +277,33 @@ class AppliesAgain(Coordinator):
 
 
 class TrustsEarlierAttempts(Coordinator):
-    """Loans of the time before a death count."""
+    """What was run or lent before a death counts."""
 
     def on_lent(self, worker: int, number: int, attempt: int, chunk: bytes, last: bool) -> Outgoing:
-        borrowing = self._tickets[number].borrowing
-        assert borrowing is not None
-        return super().on_lent(worker, number, borrowing.attempt, chunk, last)
+        steps = self._steps(self._tickets[number])
+        if steps._begun:
+            attempt = steps._attempt
+        return super().on_lent(worker, number, attempt, chunk, last)
 
 
 class ForgetsEffects(Coordinator):
     """A worker that dies before it has logged its effects does not get them again."""
 
-    def _return_to(self, worker: int, number: int, *rest: Any) -> Outgoing:
-        ticket = self._tickets[number]
-        assert ticket.borrowing is not None
-        if worker in ticket.borrowing.left:
-            self.on_done(worker, number, b"")
-        return super()._return_to(worker, number, *rest)
+    def on_worker_ready(self, worker: int, logged: Mapping[int, object]) -> Outgoing:
+        left = {
+            number: b""
+            for number, ticket in self._tickets.items()
+            if ticket.steps is not None and worker in (ticket.steps._left or ())
+        }
+        return super().on_worker_ready(worker, {**logged, **left})
 
 
 class AnswersBeforeItIsLogged(Coordinator):
     """A command ends as soon as it has run."""
 
-    def on_ran(self, worker: int, number: int, attempt: int, reply: object) -> Outgoing:
-        self._tickets[number].borrowing.effects.clear()  # type: ignore[union-attr]
-        return super().on_ran(worker, number, attempt, reply)
+    def on_ran(self, worker: int, number: int, attempt: int, replies: list[object]) -> Outgoing:
+        self._steps(self._tickets[number])._told.clear()
+        return super().on_ran(worker, number, attempt, replies)
 
 
 @pytest.mark.parametrize(

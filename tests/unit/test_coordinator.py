@@ -10,13 +10,13 @@ from shoal.proto.messages import (
     ANSWER,
     APPLY,
     EXECUTE,
+    LEND,
     LOAN,
     LOCK,
     MORE,
     REFUSE,
     RELEASE,
     RELEASED,
-    RELEND,
     RELOCK,
     RUN,
     SERVE,
@@ -24,7 +24,8 @@ from shoal.proto.messages import (
     Message,
 )
 from shoal.supervisor import coordinator as coordinator_module
-from shoal.supervisor.coordinator import Coordinator, Outgoing
+from shoal.supervisor.coordinator import Coordinator
+from shoal.supervisor.steps import Outgoing
 
 Sent = list[tuple[int, Message]]
 Event = Callable[[Coordinator], Outgoing]
@@ -90,7 +91,9 @@ def serve(worker: int) -> Any:
 
 def borrow(home: int, ref: int, executor: int, *workers: int) -> Event:
     """A home's borrowing command."""
-    return lambda c: c.on_span(home, ref, {one: blob(one) for one in workers}, True, executor)
+    lenders = tuple(one for one in workers if one != executor)
+    steps = [(executor, lenders, None)]
+    return lambda c: c.on_span(home, ref, {one: blob(one) for one in workers}, True, steps)
 
 
 def lent(worker: int, ticket: int, attempt: int, chunk: bytes = b"", last: bool = True) -> Event:
@@ -106,7 +109,7 @@ def effect(worker: int, ticket: int, attempt: int, whose: int, chunk: bytes) -> 
 
 
 def ran(worker: int, ticket: int, attempt: int, reply: object) -> Event:
-    return lambda c: c.on_ran(worker, ticket, attempt, reply)
+    return lambda c: c.on_ran(worker, ticket, attempt, [reply])
 
 
 def apply_more(worker: int, ticket: int) -> Event:
@@ -117,8 +120,8 @@ def loan(executor: int, ticket: int, attempt: int, lender: int, chunk: bytes, la
     return executor, (LOAN, ticket, attempt, lender, chunk, last)
 
 
-def execute(executor: int, ticket: int, attempt: int) -> Any:
-    return executor, (EXECUTE, ticket, attempt)
+def execute(executor: int, ticket: int, attempt: int, what: bytes | None = None) -> Any:
+    return executor, (EXECUTE, ticket, attempt, what)
 
 
 def more(worker: int, ticket: int, attempt: int) -> Any:
@@ -129,8 +132,8 @@ def apply(worker: int, ticket: int, everyone: tuple[int, ...], chunk: bytes, las
     return worker, (APPLY, ticket, everyone, chunk, last)
 
 
-def relend(worker: int, ticket: int, attempt: int) -> Any:
-    return worker, (RELEND, ticket, attempt)
+def lend(worker: int, ticket: int, attempt: int, what: bytes | None = None) -> Any:
+    return worker, (LEND, ticket, attempt, what)
 
 
 DOWN_1: Final = b"TRYAGAIN worker 1 is down"
@@ -365,12 +368,12 @@ DECIDED: Final[list[tuple[Event, Sent]]] = [
     *LENT_ALL,
     (effect(0, 5, 0, 0, b"x"), [more(0, 5, 0)]),
     (effect(0, 5, 0, 1, b"y"), [more(0, 5, 0)]),
-    (ran(0, 5, 0, b"r"), [apply(0, 5, BOTH, b"x", True), apply(1, 5, BOTH, b"y", True)]),
+    (ran(0, 5, 0, b"r"), [apply(0, 5, BOTH, b"", True), apply(1, 5, BOTH, b"y", True)]),
 ]
-ENDED: Final = [answer(2, 9, w0=b"r"), release(0, 5), release(1, 5)]
+ENDED: Final = [answer(2, 9, w2=[b"r"]), release(0, 5), release(1, 5)]
 AGAIN: Final[list[tuple[Event, Sent]]] = [
-    (lent(0, 5, 1), []),
-    (lent(1, 5, 0, b"late"), []),
+    (took(5, 0, 1), []),
+    (lent(1, 5, 0, b"late", last=False), []),
     (lent(1, 5, 1, b"v"), [loan(0, 5, 1, 1, b"v", True), execute(0, 5, 1)]),
     (ran(0, 5, 1, b"r"), ENDED),
 ]
@@ -405,7 +408,7 @@ BORROWING: Final[dict[str, tuple[list[tuple[Event, Sent]], int]]] = {
             *BEGUN,
             (lost(0), []),
             (lent(1, 5, 0, b"v"), []),
-            (ready(0), [lock(0, 5, BOTH, 1), serve(0), relend(1, 5, 1)]),
+            (ready(0), [relock(0, 5, BOTH), serve(0), lend(1, 5, 1)]),
             *AGAIN,
         ],
         0,
@@ -415,7 +418,7 @@ BORROWING: Final[dict[str, tuple[list[tuple[Event, Sent]], int]]] = {
             *LENT_ALL,
             (effect(0, 5, 0, 1, b"y"), [more(0, 5, 0)]),
             (lost(0), []),
-            (ready(0), [lock(0, 5, BOTH, 1), serve(0), relend(1, 5, 1)]),
+            (ready(0), [relock(0, 5, BOTH), serve(0), lend(1, 5, 1)]),
             *AGAIN,
         ],
         0,
@@ -426,7 +429,8 @@ BORROWING: Final[dict[str, tuple[list[tuple[Event, Sent]], int]]] = {
             (lent(1, 5, 0, b"v1", last=False), [loan(0, 5, 0, 1, b"v1", False)]),
             (lost(1), []),
             (took(5, 0, 1), []),
-            (ready(1), [lock(1, 5, BOTH, 1), serve(1), relend(0, 5, 1)]),
+            (ready(1), [lock(1, 5, BOTH), serve(1)]),
+            (lent(1, 5, 0, b"v"), [lend(1, 5, 1)]),
             *AGAIN,
         ],
         0,
@@ -445,7 +449,7 @@ BORROWING: Final[dict[str, tuple[list[tuple[Event, Sent]], int]]] = {
             *DECIDED,
             (lost(0), []),
             (done(1, 5, b""), []),
-            (ready(0), [relock(0, 5, BOTH), apply(0, 5, BOTH, b"x", True), serve(0)]),
+            (ready(0), [relock(0, 5, BOTH), serve(0), apply(0, 5, BOTH, b"x", True)]),
             (done(0, 5, b""), ENDED),
         ],
         0,
@@ -466,7 +470,7 @@ BORROWING: Final[dict[str, tuple[list[tuple[Event, Sent]], int]]] = {
             (lost(1), []),
             (
                 ready(1, t5=b""),
-                [released(1, 5), serve(1), answer(2, 9, w0=b"r"), release(0, 5)],
+                [released(1, 5), serve(1), answer(2, 9, w2=[b"r"]), release(0, 5)],
             ),
         ],
         0,
@@ -477,7 +481,7 @@ BORROWING: Final[dict[str, tuple[list[tuple[Event, Sent]], int]]] = {
             (effect(0, 5, 0, 1, b"y"), [more(0, 5, 0)]),
             (lost(1), []),
             (ran(0, 5, 0, b"r"), []),
-            (ready(1), [relock(1, 5, BOTH), apply(1, 5, (1,), b"y", True), serve(1)]),
+            (ready(1), [relock(1, 5, BOTH), serve(1), apply(1, 5, (1,), b"y", True)]),
             (done(1, 5, b""), ENDED),
         ],
         0,

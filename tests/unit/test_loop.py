@@ -382,8 +382,8 @@ def answer_span(world: World) -> None:
     """Let the coordinator answer the MSET that worker 0 has asked for."""
     data = os.read(world.supervisor[0], 1 << 20)
     _, _, messages = marshal.loads(data[4:])
-    ((kind, ref, parts, write, executor),) = messages
-    assert (kind, sorted(parts), write, executor) == (m.SPAN, [0, 1], True, None)
+    ((kind, ref, parts, write, steps),) = messages
+    assert (kind, sorted(parts), write, steps) == (m.SPAN, [0, 1], True, ())
     world.loop.on_message = lambda message: world.dispatcher.on_answer(*message[1:])
     replies = dict.fromkeys(parts, OK)
     os.write(world.supervisor[1], encode_frame((1, 0, [(m.ANSWER, ref, replies)])))
