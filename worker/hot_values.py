@@ -65,7 +65,11 @@ class _ListEnd:
         value = table.get(key)
         if value.__class__ is not List or value.expire_ms:
             return self._push(argv)
-        size = value.push_one(argv[2], self._left)
+        chain = value.chain
+        if chain is None:
+            size = value.push_one(argv[2], self._left)
+        else:
+            size = chain.push(argv[2], self._left)
         self.pushes += 1
         if self._log is not None:
             self._log(self._index, argv)
@@ -81,11 +85,12 @@ class _ListEnd:
         if table is None:
             return slot
         value = table.get(key)
-        if value.__class__ is not List or value.expire_ms or len(value) < 2:
+        if value.__class__ is not List or value.expire_ms:
+            return self._pop(argv)
+        element = value.pop_one(self._left)
+        if element is None:
             return self._pop(argv)
         self.pops += 1
-        element = value.pop(self._left)
-        value.shrunk()
         if self._log is not None:
             self._log(self._index, argv)
         size = len(element)
