@@ -22,6 +22,7 @@ load_all()
 KEYS = [b"{t}%d" % n for n in range(6)]
 MEMBERS = [b"a", b"b", b"17", b"-3", b"0", b"", b"\x00\r\n", b"x" * 70, b"y" * 5000]
 NUMBERS = [b"1", b"0", b"-1", b"2.5", b"007", b"1e3", b"inf", b"-inf", b"nan", b"x", b"", b"-0"]
+DEGREES = [b"1", b"-71.25", b"3e1", b"0", b"91", b"-180", b"180", b"x", b"", b" 1", b"1_0", b"nan"]
 
 
 class Fused:
@@ -76,11 +77,13 @@ def command(random: Random) -> list[bytes]:
     lines = [
         *([name, key, member] for name in (b"LPUSH", b"RPUSH", b"SADD", b"SREM", b"HGET")),
         *([name, key] for name in (b"LPOP", b"RPOP", b"LLEN", b"SCARD", b"HGETALL", b"TYPE")),
+        *([name, key] for name in (b"SPOP", b"HGETALL")),
         *([name, key, member] for name in (b"SISMEMBER", b"ZSCORE", b"ZRANK", b"ZREM", b"HDEL")),
         [b"HSET", key, random.choice(MEMBERS), member],
         [b"HSET", key, b"f%d" % random.randrange(100), member],
         [b"ZADD", key, number, member],
-        [b"SETBIT", key, number, random.choice([b"0", b"1", b"1", b"2"])],
+        [b"SETBIT", key, random.choice([number, b"4100"]), random.choice([b"0", b"1", b"1", b"2"])],
+        [b"GEOADD", key, random.choice(DEGREES), random.choice(DEGREES), member],
         [b"ZADD", key, random.choice([b"XX", b"NX", b"CH"]), number, member],
         [b"LPUSH", key, *[member] * random.randrange(1, 40)],
         [b"EXPIRE", key, random.choice([b"100", b"0"])],
