@@ -1,4 +1,4 @@
-"""The hottest commands of lists, sets, hashes, sorted sets and bits, fused as those of strings are.
+"""The hottest commands of the data types, fused as those of strings are.
 
 What `worker/hot.py` says holds here too, but for one thing: what is out of the ordinary, and yet
 ours, goes the short way (`worker/direct.py`), and so do both ends of a key's life: a command here
@@ -19,6 +19,7 @@ from shoal.worker.direct import BIG_REPLY, Answer
 from shoal.worker.keyspace import Database, Store
 from shoal.worker.values.geohash import encode, plain_position
 from shoal.worker.values.hash import Hash
+from shoal.worker.values.hyperloglog import HyperLogLog
 from shoal.worker.values.list import List
 from shoal.worker.values.set import Set
 from shoal.worker.values.sorted_set import SortedSet
@@ -27,7 +28,7 @@ from shoal.worker.values.string import String
 READS: Final = (b"HGET", b"HGETALL", b"SISMEMBER", b"ZSCORE")
 WRITES: Final = (
     *(b"LPUSH", b"RPUSH", b"LPOP", b"RPOP", b"SADD", b"SPOP"),
-    *(b"HSET", b"ZADD", b"GEOADD", b"SETBIT"),
+    *(b"HSET", b"ZADD", b"GEOADD", b"SETBIT", b"PFADD"),
 )
 
 # Small offsets are looked up, in half the time of reading a number.
@@ -132,6 +133,7 @@ class HotValues:
         self._hset, self._hget, self._hgetall = direct[b"HSET"], direct[b"HGET"], direct[b"HGETALL"]
         self._zadd, self._geoadd = direct[b"ZADD"], direct[b"GEOADD"]
         self._zscore, self._setbit = direct[b"ZSCORE"], direct[b"SETBIT"]
+        self._pfadd = direct[b"PFADD"]
         self._reset_counts()
 
     def table(self, *, reads: bool, writes: bool) -> dict[bytes, Run]:
@@ -154,6 +156,7 @@ class HotValues:
             b"zadd": self._zadds,
             b"geoadd": self._geoadds,
             b"setbit": self._setbits,
+            b"pfadd": self._pfadds,
             b"hget": self._hgets,
             b"hgetall": self._hgetalls,
             b"sismember": self._sismembers,
@@ -171,7 +174,7 @@ class HotValues:
 
     def _reset_counts(self) -> None:
         self._sadds = self._spops = self._hsets = self._zadds = self._geoadds = self._setbits = 0
-        self._hgets = self._hgetalls = self._sismembers = self._zscores = 0
+        self._hgets = self._hgetalls = self._sismembers = self._zscores = self._pfadds = 0
         self._vain = self._misses = 0
 
     # -- reads -------------------------------------------------------------------------------------
@@ -420,3 +423,22 @@ class HotValues:
             if self._log is not None:
                 self._log(self._index, argv)
         return ONE if byte & mask else ZERO
+
+    def pfadd(self, argv: list[bytes]) -> Answer:
+        """PFADD of one element that changes nothing, as most do, of a string that never expires."""
+        if len(argv) != 3:
+            return self._pfadd(argv)
+        key = argv[1]
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._write[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is not String or value.expire_ms:
+            return self._pfadd(argv)
+        data: Any = value.data
+        if data.__class__ is not HyperLogLog or not data.has(argv[2]):
+            return self._pfadd(argv)
+        self._pfadds += 1
+        self._vain += 1
+        return ZERO
