@@ -95,9 +95,13 @@ class _ListEnd:
         value = table.get(key)
         if value.__class__ is not List or value.expire_ms:
             return self._pop(argv)
-        element = value.pop_one(self._left)
-        if element is None:
-            return self._pop(argv)
+        chain = value.chain
+        if chain is not None and len(chain.nodes) > 2:  # it stays one of several nodes
+            element = chain.pop(self._left)
+        else:
+            element = value.pop_one(self._left)
+            if element is None:
+                return self._pop(argv)
         self.pops += 1
         if self._log is not None:
             self._log(self._index, argv)
