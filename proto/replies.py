@@ -177,7 +177,7 @@ class MapTemplate:
         self._pieces.append(CRLF)
         # By the lengths of the values: maps of the same keys often have values of the same lengths,
         # and it takes two thirds of the time then. None after too many different ones.
-        self._formats: dict[tuple[int, ...], bytes] | None = {}
+        self._formats: dict[tuple[int, ...], tuple[bytes, bytes]] | None = {}
 
     def fill(self, values: tuple[bytes, ...]) -> Node:
         """Return the map with these values: in RESP2 an array."""
@@ -185,14 +185,14 @@ class MapTemplate:
 
     def encode(self, values: tuple[bytes, ...], resp: int) -> bytes:
         """Return the bytes of the map with these values."""
-        head = self._head2 if resp == 2 else self._head3
         formats = self._formats
         if formats is not None:
             sizes = tuple(map(len, values))
             known = formats.get(sizes)
             if known is not None:
-                return head + known % values
+                return known[resp == 3] % values
             self._learn(sizes)
+        head = self._head2 if resp == 2 else self._head3
         pieces = self._pieces.copy()
         try:
             pieces[1::3] = [BULK_HEADERS[len(value)] for value in values]
@@ -211,7 +211,8 @@ class MapTemplate:
             b"%b$%d\r\n%%b" % (key.replace(b"%", b"%%"), size)
             for key, size in zip(self._keys, sizes, strict=True)
         ]
-        formats[sizes] = b"".join([*parts, CRLF])
+        body = b"".join([*parts, CRLF])
+        formats[sizes] = self._head2 + body, self._head3.replace(b"%", b"%%") + body
 
 
 class _FilledMap(Node):

@@ -1,4 +1,4 @@
-"""The hottest commands of lists, sets, hashes, sorted sets and bits, fused as those of strings are.
+"""The hottest commands of the data types, fused as those of strings are.
 
 What `worker/hot.py` says holds here too, but for one thing: what is out of the ordinary, and yet
 ours, goes the short way (`worker/direct.py`), and so do both ends of a key's life: a command here
@@ -17,14 +17,22 @@ from shoal.proto.slots import key_slot
 from shoal.worker.aof import Segment
 from shoal.worker.direct import BIG_REPLY, Answer
 from shoal.worker.keyspace import Database, Store
+from shoal.worker.values.geohash import encode, plain_position
 from shoal.worker.values.hash import Hash
+from shoal.worker.values.hyperloglog import HyperLogLog
 from shoal.worker.values.list import List
 from shoal.worker.values.set import Set
 from shoal.worker.values.sorted_set import SortedSet
 from shoal.worker.values.string import String
 
-READS: Final = (b"HGET", b"SISMEMBER", b"ZSCORE")
-WRITES: Final = (b"LPUSH", b"RPUSH", b"LPOP", b"RPOP", b"SADD", b"HSET", b"ZADD", b"SETBIT")
+READS: Final = (b"HGET", b"HGETALL", b"SISMEMBER", b"ZSCORE")
+WRITES: Final = (
+    *(b"LPUSH", b"RPUSH", b"LPOP", b"RPOP", b"SADD", b"SPOP"),
+    *(b"HSET", b"ZADD", b"GEOADD", b"SETBIT", b"PFADD"),
+)
+
+# Small offsets are looked up, in half the time of reading a number.
+_OFFSETS: Final = {b"%d" % offset: offset for offset in range(4096)}
 
 Run = Callable[[list[bytes]], Answer]
 
@@ -65,7 +73,11 @@ class _ListEnd:
         value = table.get(key)
         if value.__class__ is not List or value.expire_ms:
             return self._push(argv)
-        size = value.push_one(argv[2], self._left)
+        chain = value.chain
+        if chain is None:
+            size = value.push_one(argv[2], self._left)
+        else:
+            size = chain.push(argv[2], self._left)
         self.pushes += 1
         if self._log is not None:
             self._log(self._index, argv)
@@ -81,11 +93,16 @@ class _ListEnd:
         if table is None:
             return slot
         value = table.get(key)
-        if value.__class__ is not List or value.expire_ms or len(value) < 2:
+        if value.__class__ is not List or value.expire_ms:
             return self._pop(argv)
+        chain = value.chain
+        if chain is not None and len(chain.nodes) > 2:  # it stays one of several nodes
+            element = chain.pop(self._left)
+        else:
+            element = value.pop_one(self._left)
+            if element is None:
+                return self._pop(argv)
         self.pops += 1
-        element = value.pop(self._left)
-        value.shrunk()
         if self._log is not None:
             self._log(self._index, argv)
         size = len(element)
@@ -115,12 +132,13 @@ class HotValues:
         right = _ListEnd(False, database, self._log, direct[b"RPUSH"], direct[b"RPOP"])
         self._left, self._right = left, right
         self.lpush, self.lpop, self.rpush, self.rpop = left.push, left.pop, right.push, right.pop
-        self._sadd, self._sismember = direct[b"SADD"], direct[b"SISMEMBER"]
-        self._hset, self._hget = direct[b"HSET"], direct[b"HGET"]
-        self._zadd, self._zscore = direct[b"ZADD"], direct[b"ZSCORE"]
-        self._setbit = direct[b"SETBIT"]
-        self._sadds = self._hsets = self._zadds = self._setbits = self._vain = 0
-        self._hgets = self._sismembers = self._zscores = self._misses = 0
+        self._sadd, self._spop = direct[b"SADD"], direct[b"SPOP"]
+        self._sismember = direct[b"SISMEMBER"]
+        self._hset, self._hget, self._hgetall = direct[b"HSET"], direct[b"HGET"], direct[b"HGETALL"]
+        self._zadd, self._geoadd = direct[b"ZADD"], direct[b"GEOADD"]
+        self._zscore, self._setbit = direct[b"ZSCORE"], direct[b"SETBIT"]
+        self._pfadd = direct[b"PFADD"]
+        self._reset_counts()
 
     def table(self, *, reads: bool, writes: bool) -> dict[bytes, Run]:
         """Return the methods by command name, upper and lower case."""
@@ -137,23 +155,31 @@ class HotValues:
             b"lpop": self._left.pops,
             b"rpop": self._right.pops,
             b"sadd": self._sadds,
+            b"spop": self._spops,
             b"hset": self._hsets,
             b"zadd": self._zadds,
+            b"geoadd": self._geoadds,
             b"setbit": self._setbits,
+            b"pfadd": self._pfadds,
             b"hget": self._hgets,
+            b"hgetall": self._hgetalls,
             b"sismember": self._sismembers,
             b"zscore": self._zscores,
         }
-        reads = self._hgets + self._sismembers + self._zscores
+        reads = self._hgets + self._hgetalls + self._sismembers + self._zscores
         store = self._store
         store.hits += reads - self._misses
         store.misses += self._misses
         store.dirty_total += sum(counts.values()) - reads - self._vain
         for end in (self._left, self._right):
             end.pushes = end.pops = 0
-        self._sadds = self._hsets = self._zadds = self._setbits = self._vain = 0
-        self._hgets = self._sismembers = self._zscores = self._misses = 0
+        self._reset_counts()
         return counts
+
+    def _reset_counts(self) -> None:
+        self._sadds = self._spops = self._hsets = self._zadds = self._geoadds = self._setbits = 0
+        self._hgets = self._hgetalls = self._sismembers = self._zscores = self._pfadds = 0
+        self._vain = self._misses = 0
 
     # -- reads -------------------------------------------------------------------------------------
 
@@ -183,6 +209,25 @@ class HotValues:
             return self._hget(argv)
         self._hgets += 1
         return self._null
+
+    def hgetall(self, argv: list[bytes]) -> Answer:
+        """HGETALL of a small hash that never expires, after another one of the same fields."""
+        if len(argv) != 2:
+            return None
+        key = argv[1]
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._read[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is not Hash or value.expire_ms:
+            return self._hgetall(argv)
+        shape = value.shape  # if it has one, its fields do not expire either
+        if shape is None or shape.reply is None:
+            return self._hgetall(argv)
+        self._hgetalls += 1
+        reply: bytes = shape.reply.encode(value.data, self._resp)
+        return reply if len(reply) < BIG_REPLY else (reply,)
 
     def sismember(self, argv: list[bytes]) -> Answer:
         """SISMEMBER of a set that never expires, or of nothing."""
@@ -250,6 +295,29 @@ class HotValues:
             self._log(self._index, argv)
         return ONE
 
+    def spop(self, argv: list[bytes]) -> Answer:
+        """SPOP of one of several members of a set that never expires."""
+        if len(argv) != 2:
+            return self._spop(argv)
+        key = argv[1]
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._write[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is not Set or value.expire_ms:
+            return self._spop(argv)
+        member = value.pop_one(self._store.random)
+        if member is None:
+            return self._spop(argv)
+        self._spops += 1
+        if self._log is not None:
+            self._log(self._index, (b"SREM", key, member))
+        size = len(member)
+        if size < BIG_REPLY:
+            return BULK_HEADERS[size] + member + CRLF
+        return (b"$%d\r\n%b\r\n" % (size, member),)
+
     def hset(self, argv: list[bytes]) -> Answer:
         """HSET of one field of a hash without expire times."""
         if len(argv) != 4:
@@ -297,6 +365,31 @@ class HotValues:
             self._log(self._index, argv)
         return ONE if old is None else ZERO
 
+    def geoadd(self, argv: list[bytes]) -> Answer:
+        """GEOADD of one member to a sorted set that never expires, without options."""
+        if len(argv) != 5:
+            return self._geoadd(argv)
+        _, key, longitude, latitude, member = argv
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._write[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is not SortedSet or value.expire_ms:
+            return self._geoadd(argv)
+        position = plain_position(longitude, latitude)
+        if position is None:
+            return self._geoadd(argv)
+        score = encode(*position)
+        self._geoadds += 1
+        old = value.put(member, score)
+        if old == score:
+            self._vain += 1
+            return ZERO
+        if self._log is not None:
+            self._log(self._index, (b"zadd", key, b"%d" % score, member))
+        return ONE if old is None else ZERO
+
     def setbit(self, argv: list[bytes]) -> Answer:
         """SETBIT inside of a bitmap that never expires."""
         if len(argv) != 4:
@@ -307,22 +400,25 @@ class HotValues:
         if table is None:
             return slot
         value = table.get(key)
-        if (
-            value.__class__ is not String
-            or value.expire_ms
-            or value.data.__class__ is not bytearray
-        ):
+        if value.__class__ is not String or value.expire_ms:
             return self._setbit(argv)
-        if not offset.isdigit() or len(offset) > 10 or (offset[0] == 48 and len(offset) > 1):
-            return self._setbit(argv)
-        at = int(offset)
+        at = _OFFSETS.get(offset)
+        if at is None:
+            if not offset.isdigit() or len(offset) > 10 or offset[0] == 48:
+                return self._setbit(argv)
+            at = int(offset)
         data: Any = value.data
         byte_at = at >> 3
-        if byte_at >= len(data) or (bit != b"1" and bit != b"0"):
+        if data.__class__ is not bytearray or byte_at >= len(data):
             return self._setbit(argv)
         byte = data[byte_at]
         mask = 128 >> (at & 7)
-        new = byte | mask if bit == b"1" else byte & ~mask
+        if bit == b"1":
+            new = byte | mask
+        elif bit == b"0":
+            new = byte & ~mask
+        else:
+            return self._setbit(argv)
         self._setbits += 1
         if new == byte:
             self._vain += 1
@@ -331,3 +427,22 @@ class HotValues:
             if self._log is not None:
                 self._log(self._index, argv)
         return ONE if byte & mask else ZERO
+
+    def pfadd(self, argv: list[bytes]) -> Answer:
+        """PFADD of one element that changes nothing, as most do, of a string that never expires."""
+        if len(argv) != 3:
+            return self._pfadd(argv)
+        key = argv[1]
+        slot = crc_hqx(key, 0) & 16383 if 123 not in key else key_slot(key)
+        table = self._write[slot]
+        if table is None:
+            return slot
+        value = table.get(key)
+        if value.__class__ is not String or value.expire_ms:
+            return self._pfadd(argv)
+        data: Any = value.data
+        if data.__class__ is not HyperLogLog or not data.has(argv[2]):
+            return self._pfadd(argv)
+        self._pfadds += 1
+        self._vain += 1
+        return ZERO

@@ -26,6 +26,7 @@ from shoal.worker.values.geohash import (
     integer_score,
     interleave,
     members_in_circle,
+    plain_position,
     plan,
     text,
 )
@@ -60,20 +61,63 @@ def test_deinterleaving_any_number(bits: int) -> None:
 @example(LON_MIN, LAT_MIN)
 @example(LON_MAX, LAT_MAX)
 @example(180.0, 33.0)
+@example(179.99999999999997, 5.0)
 def test_a_position_is_in_its_cell(longitude: float, latitude: float) -> None:
-    found = decode(float(encode(longitude, latitude)))
+    score = encode(longitude, latitude)
+    found = decode(score)
     assert abs(found[0] - longitude) <= 360 / CELLS
     # The number of the easternmost cell has 54 bits: a double loses the lowest, of the latitude.
-    cells = 2 if longitude == LON_MAX else 1
+    cells = 2 if score >= 1 << 53 else 1
     assert abs(found[1] - latitude) <= cells * 2 * LAT_MAX / CELLS
     assert in_range(*found)
+
+
+@given(longitudes, latitudes)
+@example(LON_MIN, LAT_MIN)
+@example(LON_MAX, LAT_MAX)
+@example(LON_MAX, 33.0)
+def test_a_score_interleaves_the_cells(longitude: float, latitude: float) -> None:
+    row = int((latitude - LAT_MIN) / ((LAT_MAX - LAT_MIN) / CELLS))
+    column = int((longitude - LON_MIN) / (360 / CELLS))
+    assert encode(longitude, latitude) == float(spread(row) | spread(column) << 1)
+
+
+PLAIN = [b"1", b"-12.5", b"1e1", b"000000012345e-3", b"180", b"-180.0", b"85.05112878"]
+NOT_PLAIN = [
+    b"",
+    b"0",
+    b"-0.0",
+    b"1_0",
+    b" 1",
+    b"1 ",
+    b"1-",
+    b"nan",
+    b"inf",
+    b"x",
+    b"1e-400",
+    b"1\0",
+]
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_plain_positions(text: bytes) -> None:
+    number = float(text)
+    assert plain_position(text, b"1.5") == (number, 1.5)
+    expected = (1.5, number) if abs(number) <= LAT_MAX else None
+    assert plain_position(b"1.5", text) == expected
+
+
+@pytest.mark.parametrize("text", [*NOT_PLAIN, b"180.1", b"-180.1", b"1e3"])
+def test_positions_that_need_a_closer_look(text: bytes) -> None:
+    assert plain_position(text, b"1.5") is None
+    assert plain_position(b"1.5", text) is None
 
 
 @given(longitudes, latitudes)
 def test_a_cell_keeps_its_geohash(longitude: float, latitude: float) -> None:
     score = encode(longitude, latitude)
     if score < 1 << 52:  # not one of the two edges beyond the last cell
-        assert encode(*decode(float(score))) == score
+        assert encode(*decode(score)) == score
 
 
 @given(st.floats(allow_nan=False))
@@ -118,7 +162,7 @@ def by_halving(longitude: float, latitude: float) -> bytes:
 
 @given(longitudes, latitudes)
 def test_text(longitude: float, latitude: float) -> None:
-    score = float(encode(longitude, latitude))
+    score = encode(longitude, latitude)
     if score < 1 << 52:
         assert text(score) == by_halving(*decode(score))
 
@@ -182,7 +226,7 @@ def test_nothing_in_a_shape_is_dropped(seed: int) -> None:
             )
         shape = random_shape(random, lon, lat, 3e7)
         select = plan(shape).select
-        scores = [float(encode(*around(random, shape))) for _ in range(20)]
+        scores = [encode(*around(random, shape)) for _ in range(20)]
         members = [b"%d" % at for at in range(20)]
         expected: list[Point] = [
             (distance(lon, lat, *decode(score)), member, score, *decode(score))
@@ -221,7 +265,7 @@ def test_members_at_the_edge_of_a_circle(seed: int) -> None:
             angle = shape.radius / EARTH_RADIUS_M * part
             position = destination(lon, lat, angle, random.uniform(0, 2 * math.pi))
             if in_range(*position):
-                scores.append(float(encode(*position)))
+                scores.append(encode(*position))
         members = [b"%d" % at for at in range(len(scores))]
         parts: list[Part] = [(members, scores, 0, len(scores))]
         expected = [
@@ -243,7 +287,7 @@ def test_areas_hold_the_shape(seed: int) -> None:
             assert all(end <= other or stop <= first for other, stop in ranges[:at]), shape
         for _ in range(20):
             position = around(random, shape)
-            score = float(encode(*position))
+            score = encode(*position)
             if within(shape, decode(score)):
                 assert sum(first <= score < end for first, end in ranges) == 1, (shape, position)
                 assert sum(first <= score < end for first, end in narrow) == 1, (shape, position)
@@ -262,7 +306,7 @@ def test_areas_hold_the_shape(seed: int) -> None:
     ],
 )
 def test_extreme_shapes(shape: Shape) -> None:
-    score = float(encode(shape.longitude, shape.latitude))
+    score = encode(shape.longitude, shape.latitude)
     ranges, select = plan(shape)
     assert any(first <= score < end for first, end in areas(shape))
     assert any(first <= score < end for first, end in ranges)

@@ -22,6 +22,24 @@ load_all()
 KEYS = [b"{t}%d" % n for n in range(6)]
 MEMBERS = [b"a", b"b", b"17", b"-3", b"0", b"", b"\x00\r\n", b"x" * 70, b"y" * 5000]
 NUMBERS = [b"1", b"0", b"-1", b"2.5", b"007", b"1e3", b"inf", b"-inf", b"nan", b"x", b"", b"-0"]
+DEGREES = [b"1", b"-71.25", b"3e1", b"0", b"91", b"-180", b"180", b"x", b"", b" 1", b"1_0", b"nan"]
+# Where most commands of a type find a value of it.
+HOMES = {
+    name: key
+    for key, names in zip(
+        KEYS,
+        [
+            (b"LPUSH", b"RPUSH", b"LPOP", b"RPOP"),
+            (b"SADD", b"SREM", b"SPOP", b"SISMEMBER"),
+            (b"HSET", b"HGET", b"HGETALL", b"HDEL"),
+            (b"ZADD", b"GEOADD", b"ZSCORE", b"ZREM"),
+            (b"SETBIT", b"APPEND"),
+            (b"PFADD",),
+        ],
+        strict=True,
+    )
+    for name in names
+}
 
 
 class Fused:
@@ -76,21 +94,32 @@ def command(random: Random) -> list[bytes]:
     lines = [
         *([name, key, member] for name in (b"LPUSH", b"RPUSH", b"SADD", b"SREM", b"HGET")),
         *([name, key] for name in (b"LPOP", b"RPOP", b"LLEN", b"SCARD", b"HGETALL", b"TYPE")),
+        *([name, key] for name in (b"SPOP", b"HGETALL")),
+        *([b"PFADD", key, m] for m in (member, b"a", b"b")),
+        [b"PFDEBUG", b"TODENSE", HOMES[b"PFADD"]],
         *([name, key, member] for name in (b"SISMEMBER", b"ZSCORE", b"ZRANK", b"ZREM", b"HDEL")),
         [b"HSET", key, random.choice(MEMBERS), member],
         [b"HSET", key, b"f%d" % random.randrange(100), member],
         [b"ZADD", key, number, member],
-        [b"SETBIT", key, number, random.choice([b"0", b"1", b"1", b"2"])],
+        [b"SETBIT", key, random.choice([number, b"4100"]), random.choice([b"0", b"1", b"1", b"2"])],
+        [b"GEOADD", key, random.choice(DEGREES), random.choice(DEGREES), member],
         [b"ZADD", key, random.choice([b"XX", b"NX", b"CH"]), number, member],
         [b"LPUSH", key, *[member] * random.randrange(1, 40)],
-        [b"EXPIRE", key, random.choice([b"100", b"0"])],
-        [b"HEXPIRE", key, b"100", b"FIELDS", b"1", b"f1"],
+        [b"PERSIST", key],
         [b"LRANGE", key, b"0", b"-1"],
         [b"SMEMBERS", key],
-        [b"GETDEL", key],
         [b"APPEND", key, member],
     ]
-    argv = random.choice(lines)
+    rare = [
+        [b"EXPIRE", key, random.choice([b"100", b"0"])],
+        [b"HEXPIRE", key, b"100", b"FIELDS", b"1", b"f1"],
+        [b"SADD", key, *[b"n%d" % n for n in range(random.choice([5, 600]))]],
+        [b"GETDEL", key],
+        [b"DEL", key],
+    ]
+    argv = random.choice(rare if random.random() < 0.03 else lines)
+    if argv[0] in HOMES and random.random() < 0.97:
+        argv[1] = HOMES[argv[0]]
     if random.random() < 0.03:
         argv = argv[: random.randrange(2, 5)]
     if random.random() < 0.2:
@@ -128,7 +157,10 @@ def test_the_same_as_the_plain_handlers(
     assert fused.log.records == logged
     check_store(fused.store)
     assert (fused.store.hits, fused.store.misses) != (0, 0)
-    fused.hot.take_counts()
+    counts = fused.hot.take_counts()
+    if resp == 3:
+        del counts[b"zscore"]  # a double there, which the short way writes
+    assert [name for name, calls in counts.items() if not calls] == []
     assert (fused.store.hits, fused.store.misses) == (plain.store.hits, plain.store.misses)
 
 

@@ -43,10 +43,6 @@ _UNITS_M: Final = {b"m": 1.0, b"km": 1000.0, b"ft": 0.3048, b"mi": 1609.34}
 # -- arguments and replies -------------------------------------------------------------------------
 
 
-# Of these nearly every longitude and latitude is made. What float() takes then is what Redis takes.
-_PLAIN: Final = b"0123456789.-e"
-
-
 def _unit(arg: bytes) -> float:
     """Return a unit of length in metres. Raises: ReplyError."""
     unit = _UNITS_M.get(arg) or _UNITS_M.get(parse.word(arg).lower())
@@ -55,21 +51,9 @@ def _unit(arg: bytes) -> float:
     return unit
 
 
-def _plain_position(longitude: bytes, latitude: bytes) -> tuple[float, float] | None:
-    """Return a position as `_position`, but None if a closer look is needed."""
-    if (longitude + latitude).translate(None, _PLAIN):
-        return None
-    try:
-        lon, lat = float(longitude), float(latitude)
-    except ValueError:
-        return None
-    # What is so small that it becomes zero by rounding is an error.
-    return (lon, lat) if lon and lat and geohash.in_range(lon, lat) else None
-
-
 def _position(longitude: bytes, latitude: bytes) -> tuple[float, float]:
     """Return a position. Raises: ReplyError, also if no geohash can denote it."""
-    position = _plain_position(longitude, latitude)
+    position = geohash.plain_position(longitude, latitude)
     if position is not None:
         return position
     lon, lat = parse.double(longitude), parse.double(latitude)
@@ -142,7 +126,7 @@ _CONDITIONS: Final = frozenset({b"NX", b"XX", b"CH"})
 def geoadd(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
     """Adds one or more members to a geospatial index. The key is created if it doesn't exist."""
     if len(args) == 3:
-        position = _plain_position(args[0], args[1])
+        position = geohash.plain_position(args[0], args[1])
         if position is not None:
             return _add_one(ks, key, args[2], geohash.encode(*position))
     options: Sequence[bytes] = ()
@@ -155,9 +139,7 @@ def geoadd(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
         words = set(map(parse.word, options))
     if len(args) % 3 or not args or {b"NX", b"XX"} <= words:
         raise errors.syntax_error()
-    scores = [
-        float(geohash.encode(*_position(args[at], args[at + 1]))) for at in range(0, len(args), 3)
-    ]
+    scores = [geohash.encode(*_position(args[at], args[at + 1])) for at in range(0, len(args), 3)]
     members = args[2::3]
     before = ks.store.dirty
     reply = add(ks, key, scores, members, words)
@@ -169,10 +151,10 @@ def geoadd(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
     return reply
 
 
-def _add_one(ks: Keyspace, key: bytes, member: bytes, bits: int) -> Reply:
-    reply = add_one(ks, key, member, float(bits))
+def _add_one(ks: Keyspace, key: bytes, member: bytes, score: float) -> Reply:
+    reply = add_one(ks, key, member, score)
     if ks.store.dirty:
-        ks.propagate(b"zadd", key, b"%d" % bits, member)
+        ks.propagate(b"zadd", key, b"%d" % score, member)
     return reply
 
 
@@ -556,7 +538,7 @@ def _geosearch(
 def geosearch(ks: Keyspace, key: bytes, *args: bytes) -> Reply:
     """Queries a geospatial index for members inside an area of a box or a circle."""
     if len(args) == 6 and args[0] == b"FROMLONLAT" and args[3] == b"BYRADIUS":
-        position, radius = _plain_position(args[1], args[2]), parse_double(args[4])
+        position, radius = geohash.plain_position(args[1], args[2]), parse_double(args[4])
         unit_m = _UNITS_M.get(args[5])
         if position is not None and unit_m is not None and radius is not None and radius >= 0:
             zset = ks.lookup_read(key, SortedSet)

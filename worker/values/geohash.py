@@ -63,6 +63,8 @@ _SPREADING: Final = (
 )
 # One entry more: the number of the cell is 2**26 at the upper end of a range.
 _SPREAD: Final = [_spread(number) for number in range((1 << 13) + 1)]
+_SPREAD_FLOATS: Final = [float(number) for number in _SPREAD]
+_HIGH: Final = float(1 << 26)
 
 
 def _gathered(bits: int) -> int:
@@ -106,15 +108,32 @@ def deinterleave(bits: int) -> tuple[int, int]:
 # -- positions -------------------------------------------------------------------------------------
 
 
-def encode(longitude: float, latitude: float) -> int:
-    """Return the geohash of a position, which is in range (see `in_range`)."""
+def encode(longitude: float, latitude: float) -> float:
+    """Return the score of a position, which is in range (see `in_range`): its geohash."""
     lat, lon = int((latitude - LAT_MIN) / _LAT_CELL), int((longitude - LON_MIN) / _LON_CELL)
-    spread = _SPREAD  # `interleave`, without the call
-    return (
-        spread[lat & 8191]
-        | spread[lat >> 13] << 26
-        | (spread[lon & 8191] | spread[lon >> 13] << 26) << 1
-    )
+    # As `interleave`, in half the time: integers of so many bits are slow. All of it is exact, but
+    # for the last sum of the easternmost cell, which has 54 bits.
+    spread = _SPREAD_FLOATS
+    low = spread[lat & 8191] + 2.0 * spread[lon & 8191]
+    return low + _HIGH * (spread[lat >> 13] + 2.0 * spread[lon >> 13])
+
+
+# Of these nearly every longitude and latitude is made. What float() takes then is what Redis takes.
+_PLAIN: Final = b"0123456789.-e"
+
+
+def plain_position(longitude: bytes, latitude: bytes) -> tuple[float, float] | None:
+    """Return a position as clients write it; None if it is none or a closer look is needed."""
+    if (longitude + latitude).strip(_PLAIN):  # also a byte in the middle stops it
+        return None
+    try:
+        lon, lat = float(longitude), float(latitude)
+    except ValueError:
+        return None
+    # What is so small that it becomes zero by rounding is an error.
+    if lon and lat and LON_MIN <= lon <= LON_MAX and LAT_MIN <= lat <= LAT_MAX:
+        return lon, lat
+    return None
 
 
 def in_range(longitude: float, latitude: float) -> bool:

@@ -35,11 +35,11 @@ _ELEMENTS_PER_COMMAND: Final = 64
 class List:
     """A list of byte strings.
 
-    Either `_chain` is None, `_items` has the elements and `_size` the bytes of the listpack they
-    would be; or `_chain` has them and `_items` is empty. Indexes are from 0 and exist, unless said.
+    Either `chain` is None, `_items` has the elements and `_size` the bytes of the listpack they
+    would be; or `chain` has them and `_items` is empty. Indexes are from 0 and exist, unless said.
     """
 
-    __slots__ = ("_chain", "_items", "_size", "expire_ms")
+    __slots__ = ("_items", "_size", "chain", "expire_ms")
 
     type_name = b"list"
 
@@ -47,14 +47,14 @@ class List:
         """Make an empty list, which is a listpack."""
         self._items: list[bytes] = []
         self._size = LISTPACK_BYTES
-        self._chain: Quicklist | None = None
+        self.chain: Quicklist | None = None
         self.expire_ms = 0
 
     @classmethod
     def stored(cls, elements: Iterable[bytes]) -> List:
         """Make the list that a command stores as its result (SORT): a listpack if it may be one."""
         new = cls()
-        chain = new._chain = Quicklist(LIMITS.list_max_listpack_size)
+        chain = new.chain = Quicklist(LIMITS.list_max_listpack_size)
         for element in elements:
             chain.push(element, left=False)
         new._become_listpack(*node_limits(LIMITS.list_max_listpack_size))
@@ -66,7 +66,7 @@ class List:
         too large for a listpack. It is a listpack if it may be one and `listpack` says so.
         """
         new = cls()
-        chain = new._chain = Quicklist(LIMITS.list_max_listpack_size)
+        chain = new.chain = Quicklist(LIMITS.list_max_listpack_size)
         for elements, plain in nodes:
             chain.take(Node(elements, plain=plain))
         if listpack:
@@ -76,25 +76,25 @@ class List:
     @property
     def encoding(self) -> bytes:
         """As OBJECT ENCODING calls it."""
-        return b"listpack" if self._chain is None else b"quicklist"
+        return b"listpack" if self.chain is None else b"quicklist"
 
     def __len__(self) -> int:
         """Return the number of elements."""
-        return len(self._items) if self._chain is None else self._chain.length
+        return len(self._items) if self.chain is None else self.chain.length
 
     def __iter__(self) -> Iterator[bytes]:
         """Iterate over the elements; nothing may change meanwhile."""
-        if self._chain is None:
+        if self.chain is None:
             yield from self._items
         else:
-            for node in self._chain.nodes:
+            for node in self.chain.nodes:
                 yield from node.elements()
 
     def nodes(self) -> list[tuple[list[bytes], bool]]:
         """Return the nodes as `of_nodes` takes them; the lists are not to be changed."""
-        if self._chain is None:
+        if self.chain is None:
             return [(self._items, False)]
-        return [(node.elements(), node.plain) for node in self._chain.nodes]
+        return [(node.elements(), node.plain) for node in self.chain.nodes]
 
     # -- the ends ----------------------------------------------------------------------------------
 
@@ -102,9 +102,9 @@ class List:
         """Add elements one by one in front, so that the last one becomes the first, or at the
         end.
         """
-        if self._chain is None:
+        if self.chain is None:
             self.make_room(sum(map(len, elements)), len(elements))
-            if self._chain is None:
+            if self.chain is None:
                 if left:
                     self._items[:0] = elements[::-1]
                 else:
@@ -112,44 +112,55 @@ class List:
                 self._size += sum(map(entry_size, elements))
                 return
         for element in elements:
-            self._chain.push(element, left)
+            self.chain.push(element, left)
 
     def push_one(self, element: bytes, left: bool) -> int:
         """Add one element as `push` does; return how many there are now."""
-        chain = self._chain
+        chain = self.chain
         if chain is None:
             self.push((element,), left)
             return len(self)
-        chain.push(element, left)
-        return chain.length
+        return chain.push(element, left)
 
     def pop(self, left: bool) -> bytes:
         """Remove the first or the last element and return it; the list is not empty."""
-        if self._chain is None:
+        if self.chain is None:
             element = self._items.pop(0 if left else -1)
             self._size -= entry_size(element)
             return element
-        return self._chain.pop(left)
+        return self.chain.pop(left)
+
+    def pop_one(self, left: bool) -> bytes | None:
+        """Remove an element and return it, as `pop` and `shrunk` do; None if it is the only one."""
+        chain = self.chain
+        if chain is None:
+            return self.pop(left) if len(self._items) > 1 else None
+        if chain.length < 2:
+            return None
+        element = chain.pop(left)
+        if len(chain.nodes) == 1:
+            self.shrunk()
+        return element
 
     def move(self, target: List, from_left: bool, to_left: bool) -> bytes:
         """Pop an element, push it to another list or to this one, and return it."""
-        was_chain = self._chain is not None
+        was_chain = self.chain is not None
         element = self.pop(from_left)
-        if target._chain is None:
+        if target.chain is None:
             # As in Redis, where an integer out of a quicklist is no string, and so has no length.
             number = was_chain and parse_int(element) is not None
             target.make_room(0 if number else len(element), 1)
-        if target._chain is None:
+        if target.chain is None:
             target._items.insert(0 if to_left else len(target._items), element)
             target._size += entry_size(element)
         else:
-            target._chain.push(element, to_left)
+            target.chain.push(element, to_left)
         return element
 
     def cut(self, count: int, left: bool) -> None:
         """Remove so many elements in front or at the end; there are as many."""
-        if self._chain is not None:
-            self._chain.cut(count, left)
+        if self.chain is not None:
+            self.chain.cut(count, left)
         elif count:
             gone = slice(0, count) if left else slice(-count, None)
             self._size -= sum(map(entry_size, self._items[gone]))
@@ -159,23 +170,23 @@ class List:
 
     def get(self, index: int) -> bytes:
         """Return the element at an index."""
-        return self._items[index] if self._chain is None else self._chain.get(index)
+        return self._items[index] if self.chain is None else self.chain.get(index)
 
     def set(self, index: int, element: bytes) -> None:
         """Replace the element at an index. `make_room` comes before, `shrunk` after it."""
-        if self._chain is None:
+        if self.chain is None:
             self._size += entry_size(element) - entry_size(self._items[index])
             self._items[index] = element
         else:
-            self._chain.set(index, element)
+            self.chain.set(index, element)
 
     def range(self, start: int, end: int) -> Iterable[list[bytes]]:
         """Return the elements of a range (end exclusive, not empty) in lists that are not to be
         changed, as a tuple if it is only one; nothing may change until they have been read.
         """
-        if self._chain is None:
+        if self.chain is None:
             return (self._items[start:end],)
-        return self._chain.range(start, end)
+        return self.chain.range(start, end)
 
     # -- by element --------------------------------------------------------------------------------
 
@@ -185,8 +196,8 @@ class List:
         """
         size = len(self)
         limit = min(limit, size) if limit else size
-        if self._chain is not None:
-            yield from self._chain.matches(element, backwards, limit)
+        if self.chain is not None:
+            yield from self.chain.matches(element, backwards, limit)
             return
         for index in offsets(self._items, element, backwards):
             if (size - 1 - index if backwards else index) >= limit:
@@ -195,16 +206,16 @@ class List:
 
     def insert(self, index: int, element: bytes, *, after: bool) -> None:
         """Add an element before or after the one at an index. `make_room` comes before it."""
-        if self._chain is None:
+        if self.chain is None:
             self._items.insert(index + after, element)
             self._size += entry_size(element)
         else:
-            self._chain.insert(index, element, after=after)
+            self.chain.insert(index, element, after=after)
 
     def remove(self, element: bytes, most: int, backwards: bool) -> int:
         """Remove up to `most` occurrences (0: all), the first or the last ones; return how many."""
-        if self._chain is not None:
-            return self._chain.remove(element, most, backwards)
+        if self.chain is not None:
+            return self.chain.remove(element, most, backwards)
         removed = remove_from(self._items, element, most, backwards)
         self._size -= removed * entry_size(element)
         return removed
@@ -214,30 +225,30 @@ class List:
     def make_room(self, size: int, count: int) -> None:
         """Become a quicklist if elements of so many bytes would make the listpack too large."""
         fill = LIMITS.list_max_listpack_size
-        if self._chain is not None or (fill < 0 and self._size + size <= LEAST_NODE_BYTES):
+        if self.chain is not None or (fill < 0 and self._size + size <= LEAST_NODE_BYTES):
             return
         max_size, max_count = node_limits(fill)
         if self._size + size <= max_size and len(self._items) + count <= max_count:
             return
-        self._chain = Quicklist(fill)
+        self.chain = Quicklist(fill)
         if self._items:
-            self._chain.take(Node(self._items))
+            self.chain.take(Node(self._items))
         self._items = []
 
     def shrunk(self) -> None:
         """Become a listpack again if that is small enough; elements were removed or replaced."""
-        chain = self._chain
+        chain = self.chain
         if chain is not None and len(chain.nodes) == 1:
             self._become_listpack(*shrunk_limits(LIMITS.list_max_listpack_size))
 
     def _become_listpack(self, max_size: int, max_count: int) -> None:
-        assert self._chain is not None
-        if len(self._chain.nodes) != 1:
+        assert self.chain is not None
+        if len(self.chain.nodes) != 1:
             return
-        node = self._chain.nodes[0]
+        node = self.chain.nodes[0]
         if node.plain or node.size > max_size or node.count > max_count:
             return
-        self._items, self._size, self._chain = node.elements(), node.size, None
+        self._items, self._size, self.chain = node.elements(), node.size, None
 
     # -- as every value ----------------------------------------------------------------------------
 
@@ -245,7 +256,7 @@ class List:
         """Return a list of the same elements, in the same encoding and nodes, without expire."""
         twin = List()
         twin._items, twin._size = self._items.copy(), self._size
-        twin._chain = None if self._chain is None else self._chain.copy()
+        twin.chain = None if self.chain is None else self.chain.copy()
         return twin
 
     def commands(self, key: bytes) -> Iterator[tuple[bytes, ...]]:
@@ -264,22 +275,22 @@ class List:
         `samples` are looked at, 0 for all.
         """
         total = sys.getsizeof(self) + sys.getsizeof(self._items)
-        if self._chain is not None:
-            return total + self._chain.memory_bytes(samples)
+        if self.chain is not None:
+            return total + self.chain.memory_bytes(samples)
         return total + elements_bytes(self._items, samples)
 
     def free(self, steps: int) -> int:
         """Let go of about so many elements; return their number."""
-        if self._chain is not None:
-            return self._chain.free(steps)
+        if self.chain is not None:
+            return self.chain.free(steps)
         freed = len(self._items[-steps:])
         del self._items[-steps:]
         return freed
 
     def check(self) -> None:
         """Assert the invariants."""
-        if self._chain is None:
+        if self.chain is None:
             assert self._size == LISTPACK_BYTES + sum(map(entry_size, self._items))
         else:
             assert not self._items
-            self._chain.check()
+            self.chain.check()

@@ -25,7 +25,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import accumulate, islice
-from typing import Final
+from typing import Any, Final
 
 from shoal.proto.numbers import parse_int
 
@@ -136,10 +136,10 @@ class Node:
         if self.data is None:
             if self.size > _PACK_BELOW * self.count:
                 return
+            content = b"".join(items)
             for mark in _MARKS:
-                data = mark.join(items)
-                if data.count(mark) == self.count - 1:
-                    self.data, self.mark = data, mark
+                if mark not in content:  # by far quicker than to count it in the joined elements
+                    self.data, self.mark = mark.join(items), mark
                     break
             else:
                 self.data, self.mark = marshal.dumps(items, 2), b""
@@ -163,13 +163,14 @@ class Node:
 class Quicklist:
     """A chain of nodes; see the module's text. Indexes are from 0 and exist, unless said."""
 
-    __slots__ = ("_ends", "_max_count", "_max_size", "_warm", "length", "nodes")
+    __slots__ = ("_ends", "_full", "_max_count", "_max_size", "_warm", "length", "nodes")
 
     def __init__(self, fill: int) -> None:
         """Make an empty one whose nodes keep to list-max-listpack-size `fill`, for good."""
         self.nodes: deque[Node] = deque()
         self.length = 0
         self._max_size, self._max_count = node_limits(min(fill, _FILL_MAX))
+        self._full = self._max_size - _ESTIMATED_OVERHEAD  # with an element to be added
         self._ends: list[int] | None = None
         self._warm: list[Node] = []
 
@@ -184,30 +185,27 @@ class Quicklist:
 
     # -- the ends ----------------------------------------------------------------------------------
 
-    def push(self, element: bytes, left: bool) -> None:
-        """Add an element in front, or at the end."""
+    def push(self, element: bytes, left: bool) -> int:
+        """Add an element in front, or at the end; return how many there are now."""
         nodes = self.nodes
-        self.length += 1
+        self.length = length = self.length + 1
         if nodes:
             node = nodes[0 if left else -1]
             size = len(element)
             # Written out for the machine: `_takes`, and `entry_size` of what is no integer.
-            if (
-                node.size + size + _ESTIMATED_OVERHEAD <= self._max_size
-                and node.count < self._max_count
-                and not node.plain
-            ):
-                items = node.items
-                if items is None:
-                    items = self._open(node)
+            after = node.size + size
+            if after <= self._full and node.count < self._max_count and not node.plain:
+                items: Any = node.items if node.data is None else self._change(node)
                 if left:
                     items.insert(0, element)
                 else:
                     items.append(element)
-                node.data = None
                 node.count += 1
-                node.size += size + 2 if 20 < size < 64 else entry_size(element)
-                return
+                if 20 < size < 126:
+                    node.size = after + (2 if size < 64 else 3)
+                else:
+                    node.size += entry_size(element)
+                return length
         new = self._node(element)
         if left:
             nodes.appendleft(new)
@@ -216,17 +214,20 @@ class Quicklist:
         self._ends = None
         if len(nodes) > 2:
             self._keep_warm(nodes[1 if left else -2])
+        return length
 
     def pop(self, left: bool) -> bytes:
         """Remove the first, or the last element and return it."""
         node = self.nodes[0 if left else -1]
-        items = node.items
-        if items is None:
-            items = self._open(node)
-        element = items.pop(0 if left else -1)
-        node.data = None
+        items: Any = node.items if node.data is None else self._change(node)
+        element: bytes = items.pop(0 if left else -1)
         node.count -= 1
-        node.size -= entry_size(element)
+        size = len(element)
+        # As in `push`.
+        if 20 < size < 126:
+            node.size -= size + (2 if size < 64 else 3)
+        else:
+            node.size -= entry_size(element)
         self.length -= 1
         if not node.count:
             self._drop_end(left)
@@ -399,6 +400,7 @@ class Quicklist:
             node.pack()
         twin.length = self.length
         twin._max_size, twin._max_count = self._max_size, self._max_count
+        twin._full = self._full
         twin._ends = None
         twin._warm = []
         return twin
@@ -459,11 +461,7 @@ class Quicklist:
 
     def _takes(self, node: Node, size: int) -> bool:
         """Tell whether a node has room for an element of this length."""
-        return (
-            node.size + size + _ESTIMATED_OVERHEAD <= self._max_size
-            and node.count < self._max_count
-            and not node.plain
-        )
+        return node.size + size <= self._full and node.count < self._max_count and not node.plain
 
     def _open(self, node: Node) -> list[bytes]:
         """Return the elements of a node, which stays loose for a while."""

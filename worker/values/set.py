@@ -237,6 +237,10 @@ class Set:
             self._members = dict.fromkeys(members)
         return popped
 
+    def pop_one(self, random: Random) -> bytes | None:
+        """Remove and return a member as `pop_random` does; None if it is the only one."""
+        return self.pop_random(random) if len(self._members) > 1 else None
+
     # -- random ------------------------------------------------------------------------------------
 
     def random_member(self, random: Random) -> bytes:
