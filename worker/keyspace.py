@@ -277,9 +277,9 @@ class Store:
     def swap(self, first: int, second: int) -> None:
         """Exchange the contents of two databases (SWAPDB); views and fused tables stay valid."""
         a, b = self.database(first), self.database(second)
-        if self.on_flush is not None and first != second:
-            self.on_flush(first, second)
-            self.on_flush(second, first)
+        for one, other in ((first, second), (second, first)) if first != second else ():
+            if self.on_flush is not None:  # the first call may end the listening
+                self.on_flush(one, other)
         a.tables[:], b.tables[:] = b.tables[:], a.tables[:]
         a.size, b.size = b.size, a.size
         a.volatile, b.volatile = b.volatile, a.volatile
