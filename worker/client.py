@@ -40,8 +40,8 @@ class Client:
         last_command: name of the last command, `client|list` style, in any case; NULL before it.
         input_bytes, output_bytes: received and sent since the connection, in bytes.
         close_after_reply: the connection closes once what is queued has been sent.
-        multi: what was queued since MULTI, None outside; watching: the keys of WATCH, None for
-            none.
+        multi: what was queued since MULTI, None outside; kept_multi: the same object, kept for the
+            next MULTI; watching: the keys of WATCH, None for none.
     """
 
     __slots__ = (
@@ -55,6 +55,7 @@ class Client:
         "id",
         "input_bytes",
         "is_unix",
+        "kept_multi",
         "laddr",
         "last_command",
         "last_ms",
@@ -95,6 +96,7 @@ class Client:
         self.commands = 0
         self.close_after_reply = False
         self.multi: Transaction | None = None
+        self.kept_multi: Transaction | None = None
         self.watching: Watching | None = None
         self.link: Link = _NO_LINK
 

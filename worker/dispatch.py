@@ -176,6 +176,7 @@ class Dispatcher:
             count_error=self._count_error,
             exec_spanning=self._exec_spanning,
             fill=self.fill,
+            reply=self._reply,
             held_by_pause=self._held_by_pause,
             hold_by_pause=self._hold_by_pause,
             hop=self._hop_or_run,
@@ -257,6 +258,8 @@ class Dispatcher:
             table = self._tables[where] = {}
             for way in reversed(ways):
                 table.update(way.table(reads=reads, writes=writes))
+            if reads and writes:
+                table[b"MULTI"] = table[b"multi"] = self.transactions.fused_multi
         return table
 
     def collect_hot_counts(self) -> None:
@@ -319,13 +322,17 @@ class Dispatcher:
                         continue
                     if reply.__class__ is tuple:
                         conn.waiting += hops
-                        room -= hops
                         hops = 0
-                        self._reply(conn, reply[0])
+                        if reply[0] is None:  # MULTI, EXEC
+                            reply[1](conn)
+                        else:
+                            self._reply(conn, reply[0])
                         if conn.blocked:
                             ran -= self._keep_for_later(conn, argv, list(rest))
                             break
-                        at += 1
+                        hot, context = conn.hot, conn.context
+                        at = conn.base + len(out)
+                        room = MAX_HOPS_IN_FLIGHT - conn.waiting
                         continue
                     if reply is not None:
                         peer = slot_peer[reply]

@@ -43,6 +43,7 @@ from shoal.proto.slots import key_slot, slot_range
 from shoal.proto.spec import CommandFlag
 from shoal.worker.client import Client, Link, ReplyMode
 from shoal.worker.connection import Block, Connection
+from shoal.worker.direct import BIG_REPLY
 from shoal.worker.peers import TOUCHED, Peer
 from shoal.worker.registry import COMMANDS, LATER, Command, LockScope, Scope, find, resolve
 from shoal.worker.watch import Watches
@@ -53,6 +54,10 @@ if TYPE_CHECKING:
     from shoal.worker.server import Server
 
 Hot = Callable[[bytes], Any]
+# What `Dispatcher.run_batch` takes from a fused command: a reply; one to be given the generic way;
+# what to do with the connection; None for the generic way.
+Act = Callable[[Connection], None]
+Queued = bytes | tuple[bytes] | tuple[None, Act] | None
 Step = tuple[Command, list[bytes]]
 
 # Never queued.
@@ -62,6 +67,7 @@ _SYNCING: Final = frozenset({"debug", "waitaof"})
 # Asks the supervisor.
 _CALLS: Final = "config|set"
 _CONTEXT_CHANGERS: Final = frozenset({"select", "hello", "auth"})
+_EXECS: Final = (b"EXEC", b"exec")
 _ANY: Final = (0, 2)  # the context of a request to which it means nothing
 _MARSHALLED: Final = b"["  # what a marshalled list begins with, and no reply
 _HTTP: Final = (b"post", b"host:")
@@ -76,86 +82,100 @@ UNWATCH: Final = b"unwatch"
 
 
 class Transaction:
-    """What a client has queued since MULTI.
+    """What a client has queued since MULTI; after EXEC it is kept for the client's next MULTI.
 
     Attributes:
-        commands: the queue.
+        commands: the queue; always the same list.
+        odd: it holds more than commands of one key.
         failed: a command was refused: EXEC will be too.
         doomed: nothing more is queued, for EXEC will be refused.
-        write: a queued command writes.
         outside: what the connection's hot table would be without MULTI.
         limit_at: above so many bytes received of the client it is time to count what is queued.
+        plain, careful: hot tables, in which every name leads to what queues the command. `plain` is
+            for when nothing is out of the ordinary with the client or the server.
     """
 
     __slots__ = (
-        "_careful",
-        "_plain",
+        "careful",
         "client",
         "commands",
         "doomed",
         "failed",
         "limit_at",
+        "odd",
         "outside",
-        "write",
+        "plain",
     )
 
     def __init__(
         self,
         client: Client,
-        plain: dict[bytes, Command],
-        careful: Callable[[Client, list[bytes]], tuple[bytes] | None],
-        limit_at: int,
-        doomed: bool,
+        find: Callable[[bytes], Command | None],
+        execute: tuple[None, Act],
+        queue_carefully: Callable[[Client, list[bytes]], Queued],
     ) -> None:
-        """Begin with an empty queue.
+        """Make one for a client, to be begun by `begin`.
 
         Args:
             client: whose it is.
-            plain: commands by spelling that need no further check than their arity.
-            careful: queues any other.
-            limit_at, doomed: see the class.
+            find: finds a command of one key by a usual spelling of its name.
+            execute: how EXEC is answered where nothing is out of the ordinary.
+            queue_carefully: queues any other command.
         """
         self.client = client
-        self._plain = plain
-        self._careful = careful
+        commands = self.commands = list[Step]()
+        self.limit_at = 0
+        self.odd = self.doomed = self.failed = False
         self.outside: Hot
-        self.limit_at = limit_at
-        self.doomed = doomed
-        self.commands: list[Step] = []
-        self.failed = False
-        self.write = False
 
-    def queue(self, argv: list[bytes]) -> bytes | tuple[bytes] | None:
-        """Queue a command; returns as a fused command does (`Dispatcher.run_batch`)."""
-        command = self._plain.get(argv[0])
-        if command is not None and not self.doomed:
+        def queue(argv: list[bytes]) -> Queued:
+            command = find(argv[0])
+            if command is None:
+                if argv[0] in _EXECS and len(argv) == 1:
+                    return execute
+                return queue_carefully(client, argv)
             arity = command.arity
-            if (len(argv) == arity or len(argv) >= -arity > 0) and (
-                self.client.input_bytes <= self.limit_at
-            ):
-                if command.write:
-                    self.write = True
-                self.commands.append((command, argv))
-                return QUEUED
-        return self.queue_carefully(argv)
+            if len(argv) != arity and (arity > 0 or len(argv) < -arity):
+                return queue_carefully(client, argv)
+            if client.input_bytes > self.limit_at:
+                return queue_carefully(client, argv)
+            commands.append((command, argv))
+            return QUEUED
 
-    def queue_carefully(self, argv: list[bytes]) -> tuple[bytes] | None:
-        """Queue a command while something is out of the ordinary."""
-        return self._careful(self.client, argv)
+        self.plain: Hot = lambda _: queue
+        self.careful: Hot = lambda _: lambda argv: queue_carefully(client, argv)
+
+    def begin(self, limit_at: int, *, doomed: bool) -> None:
+        """Begin anew, with an empty queue; arguments as the attributes."""
+        self.limit_at = limit_at
+        self.odd = self.failed = False
+        self.doomed = doomed
 
     def table(self, *, plain: bool) -> Hot:
-        """Return what finds, for the name of any command, the method that queues it.
+        """Return the hot table; `plain` as in the class."""
+        return self.plain if plain and not self.doomed else self.careful
 
-        Args:
-            plain: nothing is out of the ordinary with the client.
-        """
-        queue: Callable[[list[bytes]], Any] = self.queue if plain else self.queue_carefully
-        return lambda _: queue
+    def free(self) -> None:
+        """Break the cycles, as the garbage collector is off: the client has gone."""
+        self.commands.clear()
+        del self.plain, self.careful
+
+    def doom(self) -> None:
+        """EXEC will be refused: queue nothing more."""
+        self.doomed = True
+        if isinstance(self.client.link, Connection):
+            self.client.link.hot = self.careful
 
     def fail(self) -> None:
-        """Let EXEC be refused."""
-        self.failed = self.doomed = True
+        """A command was refused."""
+        self.failed = True
         self.commands.clear()
+        self.doom()
+
+    @property
+    def write(self) -> bool:
+        """Whether a queued command writes."""
+        return any(command.write for command, _ in self.commands)
 
     @property
     def size_bytes(self) -> int:
@@ -193,7 +213,7 @@ class Watching:
         self.touched = True
         self.keys.clear()
         if self.client.multi is not None:
-            self.client.multi.doomed = True
+            self.client.multi.doom()
 
 
 class StandIn:
@@ -224,7 +244,7 @@ class StandIn:
         self.client = copy(client)
         self.client.reply_mode = ReplyMode.ON
         self.client.link = Link()
-        self.client.multi = None
+        self.client.multi = self.client.kept_multi = None
         self.client.watching = None
         self.context = (client.db, client.resp)
         self.then = then
@@ -265,6 +285,7 @@ class Ways:
     hold_by_pause: Callable[[Connection], bool]
     hop: Callable[[Connection, Command, list[bytes], int], bool]
     hop_table: Callable[[tuple[int, int]], Hot]
+    reply: Callable[[Connection, bytes], None]
     run_safely: Callable[[Command, list[bytes], int, int], Reply]
     send_hop: Callable[[Peer, Hop], None]
     serve_ready: Callable[[], None]
@@ -292,13 +313,16 @@ class Transactions:
         self._series: dict[int, Watching] = {}  # of our clients, by number
         self._last_number = 0
         self.watches = Watches(self._store, self._tell_touched)
-        self._plain: dict[bytes, Command] = {}
-        self._one_key: set[Command] = set()
+        self._config = server.config
+        self._busy = ways.participant.busy
+        self._one_key_names: dict[bytes, Command] = {}
+        self._multi, self._exec = COMMANDS[b"multi"], COMMANDS[b"exec"]
+        self._begin_act: tuple[None, Act] = (None, self._begin_now)
+        self._execute_act: tuple[None, Act] = (None, self._execute_now)
         for name, command in COMMANDS.items():
-            if _is_plain(command):
-                self._plain[name] = self._plain[name.upper()] = command
-                if _has_one_key(command):
-                    self._one_key.add(command)
+            if _is_plain(command) and _has_one_key(command):
+                self._one_key_names[name] = self._one_key_names[name.upper()] = command
+        self._one_key = frozenset(self._one_key_names.values())
 
     @property
     def watching_clients(self) -> int:
@@ -309,22 +333,79 @@ class Transactions:
 
     def begin(self, client: Client) -> None:
         """MULTI."""
+        self._begin(client)
+        self.ways.bind(_connection_of(client))
+
+    def _begin(self, client: Client) -> Transaction:
         if client.multi is not None:
             raise errors.nested_multi()
         watching = client.watching
-        client.multi = Transaction(
-            client,
-            self._plain,
-            self._queue_carefully,
+        transaction = client.kept_multi
+        if transaction is None:
+            transaction = client.kept_multi = Transaction(
+                client, self._one_key_names.get, self._execute_act, self._queue_carefully
+            )
+        transaction.begin(
             client.input_bytes + self._limit_bytes(),
-            watching is not None and watching.touched,
+            doomed=watching is not None and watching.touched,
         )
-        self.ways.bind(_connection_of(client))
+        client.multi = transaction
+        return transaction
+
+    def fused_multi(self, argv: list[bytes]) -> tuple[None, Act] | None:
+        """MULTI of a client with whom nothing is out of the ordinary."""
+        return self._begin_act if len(argv) == 1 else None
+
+    def _begin_now(self, conn: Connection) -> None:
+        client = conn.client
+        transaction = client.kept_multi
+        if transaction is None or client.watching is not None:
+            transaction = self._begin(client)
+            hot = transaction.table(plain=True)
+        else:  # as `_begin`
+            transaction.limit_at = client.input_bytes + self._config.client_query_buffer_limit
+            transaction.odd = transaction.failed = transaction.doomed = False
+            client.multi = transaction
+            hot = transaction.plain
+        transaction.outside = conn.hot
+        conn.hot = hot
+        conn.out.append(OK)
+        self._multi.calls += 1
+
+    def _execute_now(self, conn: Connection) -> None:
+        """EXEC of such a client."""
+        client = conn.client
+        client.last_command = b"exec"
+        self._exec.calls += 1
+        transaction = client.multi
+        assert transaction is not None
+        try:
+            reply: Reply
+            if (
+                self.workers == 1
+                and not transaction.odd
+                and client.watching is None
+                and not self._busy
+            ):
+                reply = self._run_here(conn, transaction)
+            else:
+                reply = self.execute(client)
+        except ReplyError as error:
+            self._exec.failed += 1
+            self.ways.count_error(error.text)
+            reply = error.encode()
+        if reply is not LATER:
+            if reply.__class__ is not bytes or len(reply) >= BIG_REPLY:
+                self.ways.reply(conn, encode(reply, client.resp))
+            else:
+                conn.out.append(reply)
+            if client.close_after_reply:
+                conn.blocked = Block.CLOSING
 
     def _limit_bytes(self) -> int:
-        return min(self._server.config.client_query_buffer_limit, MAX_TRANSACTION_BYTES)
+        return min(self._config.client_query_buffer_limit, MAX_TRANSACTION_BYTES)
 
-    def _queue_carefully(self, client: Client, argv: list[bytes]) -> tuple[bytes] | None:
+    def _queue_carefully(self, client: Client, argv: list[bytes]) -> Queued:
         """Check a command as Redis does before it queues one; None if it goes the generic way."""
         ways, transaction = self.ways, client.multi
         assert transaction is not None
@@ -357,11 +438,19 @@ class Transactions:
             return None  # where it is held back
         if not transaction.doomed:
             transaction.commands.append((command, argv))
-            transaction.write |= command.write
+            transaction.odd = True
             if client.input_bytes > transaction.limit_at and self._is_too_large(client):
                 return (b"",)
         client.last_command = command.name
         return (QUEUED,)
+
+    def _is_at_ease(self, client: Client) -> bool:
+        """Tell whether EXEC need not look at anything but the transaction."""
+        return (
+            client.reply_mode is ReplyMode.ON
+            and not self._server.pause.until_ms
+            and self.ways.disk_error() is None
+        )
 
     def _is_ours(self, command: Command, argv: list[bytes]) -> bool:
         positions = command.spec.key_positions(argv) if command.spec.keys else ()
@@ -385,11 +474,21 @@ class Transactions:
         self.end_multi(client)
         self.unwatch(client)
 
+    def client_gone(self, client: Client) -> None:
+        """A connection has closed."""
+        kept, client.kept_multi = client.kept_multi, None
+        if client.multi is not None or client.watching is not None:
+            self.discard(client)
+        if kept is not None:
+            kept.free()
+
     def end_multi(self, client: Client) -> None:
         """Leave MULTI, if the client is in one."""
         transaction, client.multi = client.multi, None
-        if transaction is not None and isinstance(client.link, Connection):
-            client.link.hot = transaction.outside
+        if transaction is not None:
+            transaction.commands.clear()
+            if isinstance(client.link, Connection):
+                client.link.hot = transaction.outside
 
     # -- watching, at the home -------------------------------------------------------------------
 
@@ -498,7 +597,7 @@ class Transactions:
         if transaction is None:
             raise errors.exec_without_multi()
         ways, conn = self.ways, _connection_of(client)
-        if transaction.write:
+        if not self._is_at_ease(client) and transaction.write:
             disk_error = ways.disk_error()
             if disk_error is not None and self.workers == 1:
                 self.discard(client)
@@ -614,7 +713,7 @@ class Transactions:
                 self.end_multi(client)
                 return NULL_ARRAY
         steps = transaction.commands
-        segment = self._server.segment if transaction.write else None
+        segment = self._server.segment
         pieces: list[bytes] = []
         if segment is not None:
             pieces = segment.pieces
@@ -786,7 +885,8 @@ class _Finish:
         self._client = conn.client
         self._transaction = transaction
         self._where = where
-        self._steps: Iterator[Step] = iter(transaction.commands)
+        self._steps: Iterator[Step] = iter(list(transaction.commands))
+        self._count = len(transaction.commands)
         self._block: Iterator[bytes] = iter(())
         self._replies: list[bytes] = []
         self._at = 0
@@ -837,7 +937,7 @@ class _Finish:
             self._end(answer)
             return
         self._block = iter(marshal.loads(answer))
-        self._add(b"*%d\r\n" % len(self._transaction.commands))
+        self._add(b"*%d\r\n" % self._count)
         self._go_on()
 
     def _go_on(self) -> None:
