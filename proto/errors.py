@@ -70,7 +70,8 @@ def unknown_subcommand(container: bytes, name: bytes) -> ReplyError:
 
 def wrong_arity(name: bytes) -> ReplyError:
     """Build the error of a wrong number of arguments; `name` is lower case, `client|kill` style."""
-    return ReplyError(b"ERR wrong number of arguments for '%b' command" % name)
+    error = ReplyError(b"ERR wrong number of arguments for '%b' command" % name)
+    return exec_aborted(error) if name == b"exec" else error
 
 
 def wrong_type() -> ReplyError:

@@ -430,10 +430,9 @@ class Transactions:
                 return None
             ways.count_error(error.text)
             transaction.fail()
-            if entry is None or entry.spec.name != "exec":
-                return (error.encode(),)
-            self.discard(client)
-            return (errors.exec_aborted(error).encode(),)
+            if entry is not None and entry.spec.name == "exec":
+                self.discard(client)
+            return (error.encode(),)
         if ways.held_by_pause(command.write):
             return None  # where it is held back
         if not transaction.doomed:
