@@ -604,6 +604,13 @@ class Keyspace:
         if store.on_change is not None:
             store.on_change(self._db.index, key)
 
+    def touched(self, key: bytes) -> None:
+        """Say that key is changed to those who watch it, as in Redis, though nothing is to be
+        logged.
+        """
+        if self.store.on_change is not None:
+            self.store.on_change(self._db.index, key)
+
     def removed(self, key: bytes, value: Value, kind: bytes, event: bytes) -> None:
         """Say that elements of the collection at key were removed; it goes with the last of them.
 

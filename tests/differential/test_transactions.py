@@ -118,7 +118,7 @@ CONNECTION: Table = {
         *run("CLIENT SETNAME me", "CLIENT GETNAME", "SET {t}a 1", "ECHO x", "GET {t}a", "PING"),
         "CLIENT GETNAME",
     ],
-    "errors of them": run("SET {t}a 1", "HELLO 9", "AUTH x y", "AUTH x", "GET {t}a", "SELECT 1x"),
+    "errors of them": run("SET {t}a 1", "HELLO 9", "GET {t}a", "SELECT 1x"),
     "HELLO 2": [*run("HGETALL {t}h", "GET {t}n"), "MULTI", "HGETALL {t}h", "GET {t}n", "EXEC"],
     "a protocol for the rest": [
         *these("HSET {t}h f v", "MULTI", "HGETALL {t}h", "HELLO 2 SETNAME x", "HGETALL {t}h"),
