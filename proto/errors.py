@@ -70,7 +70,8 @@ def unknown_subcommand(container: bytes, name: bytes) -> ReplyError:
 
 def wrong_arity(name: bytes) -> ReplyError:
     """Build the error of a wrong number of arguments; `name` is lower case, `client|kill` style."""
-    return ReplyError(b"ERR wrong number of arguments for '%b' command" % name)
+    error = ReplyError(b"ERR wrong number of arguments for '%b' command" % name)
+    return exec_aborted(error) if name == b"exec" else error
 
 
 def wrong_type() -> ReplyError:
@@ -953,6 +954,42 @@ def entries_added_below_length() -> ReplyError:
     return ReplyError(
         "ERR The entries_added specified in XSETID is smaller than the target stream length"
     )
+
+
+# -- transactions ----------------------------------------------------------------------------------
+
+
+def nested_multi() -> ReplyError:
+    """Build the error of MULTI inside MULTI."""
+    return ReplyError("ERR MULTI calls can not be nested")
+
+
+def watch_in_multi() -> ReplyError:
+    """Build the error of WATCH inside MULTI."""
+    return ReplyError("ERR WATCH inside MULTI is not allowed")
+
+
+def not_in_transaction() -> ReplyError:
+    """Build the error of a command that MULTI does not queue."""
+    return ReplyError("ERR Command not allowed inside a transaction")
+
+
+def exec_without_multi() -> ReplyError:
+    """Build the error of EXEC outside MULTI."""
+    return ReplyError("ERR EXEC without MULTI")
+
+
+def discard_without_multi() -> ReplyError:
+    """Build the error of DISCARD outside MULTI."""
+    return ReplyError("ERR DISCARD without MULTI")
+
+
+def exec_aborted(why: ReplyError | None = None) -> ReplyError:
+    """Build the error of EXEC after a command that was refused, or which is refused itself."""
+    if why is None:
+        return ReplyError("EXECABORT Transaction discarded because of previous errors.")
+    text = why.text.removeprefix(b"ERR ")
+    return ReplyError(b"EXECABORT Transaction discarded because of: %b" % text)
 
 
 # -- DUMP and RESTORE ------------------------------------------------------------------------------

@@ -62,6 +62,10 @@ MAX_SEND_PIECES: Final = 64
 # counts here too where it is set higher; a command has to fit into a frame, and into memory.
 MAX_COMMAND_BYTES: Final = 1 << 30
 
+# Bytes that a client queues in a MULTI, as many as one command may have: it travels to the keys'
+# owner as one request. As in Redis they count to the query buffer, whose limit may be lower.
+MAX_TRANSACTION_BYTES: Final = MAX_COMMAND_BYTES
+
 # Clients looked at for idleness in one run of the cron, ten times a second: a tenth of all, at
 # least this many.
 CLIENTS_CRON_MIN: Final = 5

@@ -246,6 +246,8 @@ class Segment:
         self._stamp_ms = 0
         self._ticket_at = -1  # index in pieces of the begun ticket's line, -1 outside
         self._begun: tuple[int, Sequence[int]] = (0, ())
+        self._block_at = -1  # index in pieces where the running transaction began, -1 outside
+        self._block_is_several = False  # one of its commands had several effects
         self._unwritten: deque[bytes] = deque()
         self._unwritten_bytes = 0
         self._kept: deque[bytes] = deque()
@@ -283,13 +285,30 @@ class Segment:
 
     def log_all(self, db: int, effects: Sequence[Sequence[bytes]]) -> None:
         """Log commands that take effect together: between MULTI and EXEC if there are several."""
-        if len(effects) == 1 or self._ticket_at >= 0:
+        if len(effects) == 1 or self._ticket_at >= 0 or self._block_at >= 0:
+            self._block_is_several |= len(effects) > 1
             for argv in effects:
                 self.log(db, argv)
         elif effects:
             self.pieces.append(MULTI)
             for argv in effects:
                 self.log(db, argv)
+            self.pieces.append(EXEC)
+
+    def begin_block(self) -> None:
+        """Let all that is logged up to `end_block` be one record."""
+        assert self._block_at < 0, "a transaction inside a transaction"
+        self._block_at = len(self.pieces)
+        self._block_is_several = False
+
+    def end_block(self, *, several: bool) -> None:
+        """Put what was logged since `begin_block` between MULTI and EXEC, if it is more than one
+        effect: `several` says that more than one command has logged something. Inside of a ticket
+        that stands there already.
+        """
+        at, self._block_at = self._block_at, -1
+        if (several or self._block_is_several) and self._ticket_at < 0:
+            self.pieces.insert(at, MULTI)
             self.pieces.append(EXEC)
 
     def log_ticket(

@@ -133,7 +133,7 @@ class Blocking:
         """Start without waiters.
 
         Args:
-            store: its `on_change` and `on_flush` are ours while anybody waits.
+            store: it tells us of changes while anybody waits.
             gate: closed to fused writes of awaited keys.
             locks: this worker's.
             let_go: gives a claim of theirs back.
@@ -164,6 +164,8 @@ class Blocking:
 
     def add(self, waiter: Waiter) -> None:
         """Let a command wait; one without keys waits for its time to pass."""
+        if waiter.keys and not self._by_key:
+            self._store.add_listener(self)
         for key in waiter.keys:
             queue = self._by_key.setdefault(waiter.db, {}).setdefault(key, {})
             queue[waiter] = None
@@ -171,17 +173,17 @@ class Blocking:
         if waiter.deadline_ms:
             self._timed += 1
             heappush(self._timeouts, (waiter.deadline_ms, next(self._numbers), waiter))
-        if self._by_key:
-            self._store.on_change, self._store.on_flush = self._changed, self._flushed
 
     # -- a key is ready ----------------------------------------------------------------------------
 
-    def _changed(self, db: int, key: bytes) -> None:
+    def changed(self, db: int, key: bytes) -> None:
+        """A key changed: those who wait for it are tried after the command."""
         keys = self._by_key.get(db)
         if keys and key in keys:
             self._ready[db, key] = None
 
-    def _flushed(self, db: int) -> None:
+    def flushing(self, db: int, other: int | None) -> None:
+        """A database is emptied or exchanged: likewise for all its keys."""
         for key in self._by_key.get(db, ()):
             self._ready[db, key] = None
 
@@ -292,8 +294,8 @@ class Blocking:
                 if not keys:
                     del self._by_key[waiter.db]
             self._gate.forget_key(waiter.db, key)
-        if not self._by_key:
-            self._store.on_change = self._store.on_flush = None
+        if waiter.keys and not self._by_key:
+            self._store.remove_listener(self)
         if waiter.deadline_ms:
             self._timed -= 1
             if len(self._timeouts) > 2 * self._timed + _HEAP_SLACK:

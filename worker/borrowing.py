@@ -147,6 +147,19 @@ class _Part:
     changes: list[Change] = field(default_factory=list)
 
 
+class _Recorder:
+    """Notes which keys a command changes."""
+
+    def __init__(self) -> None:
+        self.keys: dict[tuple[int, bytes], None] = {}
+
+    def changed(self, db: int, key: bytes) -> None:
+        self.keys[db, key] = None
+
+    def flushing(self, db: int, other: int | None) -> None:
+        """A flush is logged as what it is."""
+
+
 class Borrower:
     """This worker's part in commands that run in steps: it lends, runs, applies and logs.
 
@@ -294,18 +307,14 @@ class Borrower:
     def _execute(self, command: Borrowing, loans: _Loans | None) -> tuple[bytes, list[_Effect]]:
         store, index = self._store, self._index
         found: list[_Effect] = []
-        changed: dict[tuple[int, bytes], None] = {}
-        on_change, log, expire_paused = store.on_change, store.log, store.expire_paused
+        log, expire_paused = store.log, store.expire_paused
 
         def note_expired(db: int, argv: tuple[bytes, ...]) -> None:
             found.append((index, db, argv[1], argv))
 
-        def note_change(db: int, key: bytes) -> None:
-            changed[db, key] = None
-            if on_change is not None:
-                on_change(db, key)
-
-        store.on_change, store.log = note_change, note_expired
+        recorder = _Recorder()
+        store.add_listener(recorder)
+        store.log = note_expired
         keys = {(db, key) for db, key, _ in loans_of(command, store.count)}
         away = [(db, key) for db, key in keys if self._owner(key) != index]
         if away:
@@ -319,9 +328,10 @@ class Borrower:
             store.expire_paused, store.borrowed = True, keys
         try:
             reply, effects = self._run(command)
-            found += self._effects(command, reply, effects, changed)
+            found += self._effects(command, reply, effects, recorder.keys)
         finally:
-            store.on_change, store.log, store.expire_paused = on_change, log, expire_paused
+            store.remove_listener(recorder)
+            store.log, store.expire_paused = log, expire_paused
             if away:
                 assert loans is not None
                 store.borrowed = None

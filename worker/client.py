@@ -9,6 +9,7 @@ from shoal.proto.replies import Node
 from shoal.worker.registry import LATER
 
 if TYPE_CHECKING:
+    from shoal.worker.multi import Transaction, Watching
     from shoal.worker.server import Server
 
 
@@ -39,6 +40,8 @@ class Client:
         last_command: name of the last command, `client|list` style, in any case; NULL before it.
         input_bytes, output_bytes: received and sent since the connection, in bytes.
         close_after_reply: the connection closes once what is queued has been sent.
+        multi: what was queued since MULTI, None outside; kept_multi: the same object, kept for the
+            next MULTI; watching: the keys of WATCH, None for none.
     """
 
     __slots__ = (
@@ -52,12 +55,14 @@ class Client:
         "id",
         "input_bytes",
         "is_unix",
+        "kept_multi",
         "laddr",
         "last_command",
         "last_ms",
         "lib_name",
         "lib_ver",
         "link",
+        "multi",
         "name",
         "no_evict",
         "no_touch",
@@ -66,6 +71,7 @@ class Client:
         "resp",
         "server",
         "user",
+        "watching",
     )
 
     def __init__(self, server: Server, client_id: int, addr: bytes, laddr: bytes, fd: int) -> None:
@@ -89,6 +95,9 @@ class Client:
         self.input_bytes = self.output_bytes = 0
         self.commands = 0
         self.close_after_reply = False
+        self.multi: Transaction | None = None
+        self.kept_multi: Transaction | None = None
+        self.watching: Watching | None = None
         self.link: Link = _NO_LINK
 
     def select(self, db: int) -> None:
@@ -117,6 +126,7 @@ class Client:
 
         What CLIENT SETINFO said stays: the library behind the connection is still the same.
         """
+        self.forget_transaction()
         self.db, self.resp, self.name = 0, 2, b""
         self.user = DEFAULT_USER
         self.authenticated = not self.server.config.get("requirepass")
@@ -124,6 +134,11 @@ class Client:
         if self.reply_mode is ReplyMode.OFF:  # a SKIP stays: it skips the reply to RESET itself
             self.reply_mode = ReplyMode.ON
         self.link.state_changed()
+
+    def forget_transaction(self) -> None:
+        """Drop what was queued, and what is watched."""
+        if self.multi is not None or self.watching is not None:
+            self.server.transactions.discard(self)
 
     def close_soon(self) -> None:
         """Close the connection after the replies queued so far and the current one (QUIT)."""

@@ -254,13 +254,18 @@ class Connection(Link):
         # Redis counts one argument and its CRLF, and does so before it runs the command.
         too_large = wanted + 2 > limit and received + CLIENT_READ_BYTES > limit
         if too_large or reader.pending_bytes > max(limit, MAX_COMMAND_BYTES):
-            server = self._dispatcher.server
-            server.stats.query_limit_disconnections += 1
-            server.log_warning(
-                f"Closing client that reached max query buffer length: {self._described()}"
-                f" (qbuf initial bytes: {quote_arg(reader.start(_SHOWN_BYTES)).decode('latin-1')})"
-            )
-            self.close("query buffer limit")
+            self.close_over_query_limit()
+
+    def close_over_query_limit(self) -> None:
+        """Close: what was received and not run, an incomplete command or a MULTI, is too much."""
+        server = self._dispatcher.server
+        start = quote_arg(self.reader.start(_SHOWN_BYTES)).decode("latin-1")
+        server.stats.query_limit_disconnections += 1
+        server.log_warning(
+            f"Closing client that reached max query buffer length: {self._described()}"
+            f" (qbuf initial bytes: {start})"
+        )
+        self.close("query buffer limit")
 
     def _described(self) -> str:
         return describe(self.client, 0).decode("utf-8", "surrogateescape").rstrip("\n")
@@ -522,6 +527,7 @@ class Connection(Link):
             self._dispatcher.forget_paused(self)
         if self.wait is not None:
             self._dispatcher.stop_waiting(self)
+        self._dispatcher.transactions.client_gone(self.client)
         self.blocked = Block.CLOSING  # nothing more of it is run
         self.drop_input()
         self.out.clear()

@@ -43,6 +43,7 @@ from shoal.worker.direct import BIG_REPLY, DirectCommands
 from shoal.worker.hot import Hot
 from shoal.worker.hot_streams import HotStreams
 from shoal.worker.hot_values import HotValues
+from shoal.worker.multi import StandIn, Transaction, Transactions, Ways, claim_of
 from shoal.worker.participant import NOT_DONE, Claim, Part, Participant
 from shoal.worker.peers import (
     CANCEL,
@@ -50,6 +51,7 @@ from shoal.worker.peers import (
     OFFER,
     TAKE,
     TIMEOUT,
+    TOUCHED,
     Context,
     Hop,
     Peer,
@@ -75,6 +77,7 @@ _HTTP: Final = (b"post", b"host:")
 Stop = bool
 
 _GONE: Final = object()
+_EXEC: Final = "exec"  # as a request of a home, see worker/multi.py
 
 # What stands in place of a reply's type when the command has to be run again with more keys.
 _NEED: Final = b"\0"
@@ -142,8 +145,8 @@ class Dispatcher:
         logged_parts: tickets of the parts logged in this turn.
         disk_error: why writes are refused (an encoded error reply), None while the log can be
             written.
-        participant, blocking: made by `start`; `participant.busy` is empty while no lock is held
-            here.
+        participant, blocking, transactions: made by `start`; `participant.busy` is empty while no
+            lock is held here.
     """
 
     def __init__(
@@ -163,6 +166,7 @@ class Dispatcher:
         self.participant: Participant
         self.blocking: Blocking
         self.borrower: Borrower
+        self.transactions: Transactions
         self.segment: Segment | None = server.segment
         self._clock_ns = clock_ns
         self._slot_peer: list[Peer | None] = [
@@ -197,11 +201,37 @@ class Dispatcher:
             self.server.index,
             self._owner,
             self._run_borrowing,
-            lambda watcher, watched: True,
+            self._may_run,
             self._log_changes,
             self._send_up,
             lambda text: self.server.log_warning(text),  # what that is, is set later
         )
+        ways = Ways(
+            participant=self.participant,
+            bind=self.bind,
+            block=self._block,
+            call=self._call,
+            call_supervisor=self.call_supervisor,
+            count_error=self._count_error,
+            exec_spanning=self._exec_spanning,
+            fill=self.fill,
+            reply=self._reply,
+            held_by_pause=self._held_by_pause,
+            hold_by_pause=self._hold_by_pause,
+            hop=self._hop_or_run,
+            hop_table=self._hop_table,
+            run_safely=self._run_safely,
+            send_hop=self.send_hop,
+            serve_ready=self._serve_ready,
+            span=self._span,
+            span_alone=self._span_alone,
+            disk_error=lambda: self.disk_error,
+            now_ms=lambda: self.now_ms,
+            slot_peer=self._slot_peer,
+            peers=self.peers,
+        )
+        self.transactions = Transactions(self.server, ways)
+        self.server.transactions = self.store.transactions = self.transactions
 
     # -- a connection's state ----------------------------------------------------------------------
 
@@ -219,6 +249,9 @@ class Dispatcher:
         writes = plain and not paused and self.disk_error is None
         conn.context = self._context(client.db, client.resp)
         conn.hot = self._table(client.db, client.resp, reads, writes).get
+        if client.multi is not None:
+            client.multi.outside = conn.hot
+            conn.hot = client.multi.table(plain=reads and writes)
 
     def rebind_all(self) -> None:
         """Bind every connection anew: the disk's state or a pause has changed."""
@@ -264,6 +297,8 @@ class Dispatcher:
             table = self._tables[where] = {}
             for way in reversed(ways):
                 table.update(way.table(reads=reads, writes=writes))
+            if reads and writes:
+                table[b"MULTI"] = table[b"multi"] = self.transactions.fused_multi
         return table
 
     def collect_hot_counts(self) -> None:
@@ -326,13 +361,17 @@ class Dispatcher:
                         continue
                     if reply.__class__ is tuple:
                         conn.waiting += hops
-                        room -= hops
                         hops = 0
-                        self._reply(conn, reply[0])
+                        if reply[0] is None:  # MULTI, EXEC
+                            reply[1](conn)
+                        else:
+                            self._reply(conn, reply[0])
                         if conn.blocked:
                             ran -= self._keep_for_later(conn, argv, list(rest))
                             break
-                        at += 1
+                        hot, context = conn.hot, conn.context
+                        at = conn.base + len(out)
+                        room = MAX_HOPS_IN_FLIGHT - conn.waiting
                         continue
                     if reply is not None:
                         peer = slot_peer[reply]
@@ -397,16 +436,15 @@ class Dispatcher:
                 raise errors.noauth()
             client.last_command = command.name
             pause = self.server.pause
-            if pause.until_ms and self._held_by_pause(command):
-                self._paused[conn] = None
-                return self._block(conn, Block.PAUSED, retry=True)
+            if pause.until_ms and self._held_by_pause(command.write):
+                return self._hold_by_pause(conn)
             if command.scope is Scope.KEYSPACE:
                 return self._route(conn, command, argv)
             if command.scope is Scope.SERVER:
                 return self._span(conn, command, argv, [])
             reply = self._call(command, command.handler, client, argv)
             if reply is LATER:
-                return True
+                return bool(conn.blocked)
         except ReplyError as error:
             if argv[0].lower() in _HTTP:
                 return self._refuse_http(conn)
@@ -427,11 +465,15 @@ class Dispatcher:
         conn.close("HTTP")
         return True
 
-    def _held_by_pause(self, command: Command) -> bool:
+    def _held_by_pause(self, write: bool) -> bool:
         pause = self.server.pause
         if pause.until_ms <= self.store.now_ms:
             return False
-        return command.write or not pause.writes_only
+        return write or not pause.writes_only
+
+    def _hold_by_pause(self, conn: Connection) -> Stop:
+        self._paused[conn] = None
+        return self._block(conn, Block.PAUSED, retry=True)
 
     def _reply(self, conn: Connection, reply: bytes) -> None:
         client = conn.client
@@ -624,6 +666,8 @@ class Dispatcher:
     ) -> bool:
         spec = command.spec
         keys: tuple[bytes, ...] | None = ()
+        if command.spec.name == _EXEC:
+            return self.participant.admit(*claim_of(argv), command.write, resume)
         if spec.keys:
             keys = tuple([argv[at] for at in spec.key_positions(argv)])
             if any(one.unknown and one.find is None for one in spec.keys):
@@ -642,6 +686,8 @@ class Dispatcher:
         if command.write and self.disk_error is not None:
             command.rejected += 1
             self._count_error(self.disk_error[1:-2])
+            if command.spec.name == _EXEC:
+                return self._refuse_exec(argv, ReplyError(self.disk_error[1:-2]))
             return self.disk_error
         store = self.store
         try:
@@ -759,6 +805,8 @@ class Dispatcher:
             try:
                 waited = not self._admit(command, argv, db, resume)
             except ReplyError as error:
+                if command.spec.name == _EXEC:
+                    return self._refuse_exec(argv, error)
                 return error.encode()
             if waited:
                 self._last_handle = handle
@@ -780,6 +828,10 @@ class Dispatcher:
     def _run_hop(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes | Wait:
         reply = self._run_safely(command, argv, db, resp)
         return reply if isinstance(reply, Wait) else self._hop_reply(reply)
+
+    def _refuse_exec(self, argv: list[bytes], error: ReplyError) -> bytes:
+        self.transactions.refuse(argv)
+        return errors.exec_aborted(error).encode()
 
     def _hop_reply(self, reply: bytes) -> bytes:
         return reply if len(reply) <= self._max_reply_bytes else errors.reply_too_large().encode()
@@ -828,6 +880,7 @@ class Dispatcher:
         uncertain. What was blocked there has not been done, and its time starts anew.
         """
         self.end_waiters(peer)
+        self.transactions.peer_lost(peer)
         for hop in lost:
             conn, at, argv, _ = hop
             if conn.closed:
@@ -851,6 +904,7 @@ class Dispatcher:
         """Forget the commands of a peer's clients that block here: it has died, or has said its
         last.
         """
+        self.transactions.home_lost(peer)
         waiters, peer.waiters = peer.waiters, {}
         for waiter in waiters.values():
             if waiter is not None:
@@ -965,6 +1019,9 @@ class Dispatcher:
             if what == OFFER:
                 self._offered(peer, handle)
                 continue
+            if what == TOUCHED:
+                self.transactions.touched(handle)
+                continue
             waiter = peer.waiters.get(handle)
             if waiter is None:  # answered meanwhile, or it still waits for a lock
                 if what == CANCEL:
@@ -1022,6 +1079,17 @@ class Dispatcher:
         if wait.handle is not None:
             wait.peer.notes.append((wait.handle, wait.ending))
         return True
+
+    # -- transactions ------------------------------------------------------------------------------
+
+    def _exec_spanning(self, conn: Connection, transaction: Transaction) -> Reply:
+        """Run a transaction whose keys, watched ones included, lie in several partitions, or which
+        concerns all of them; `transaction` is still its client's.
+
+        Returns: its reply, or LATER after a place was kept for it. Raises: ReplyError.
+        """
+        self.transactions.discard(conn.client)
+        raise errors.exec_aborted(errors.crossslot())
 
     # -- spanning commands -------------------------------------------------------------------------
 
@@ -1138,6 +1206,9 @@ class Dispatcher:
     def _send_done(self, done: list[tuple[int, object]]) -> None:
         self.uplink.messages += [(DONE, ticket, reply) for ticket, reply in done]
 
+    def _may_run(self, watcher: int, watched: int) -> bool:
+        return self.transactions.watches.may_run(watcher, watched)
+
     def _send_up(self, message: m.Message) -> None:
         self.uplink.messages.append(message)
 
@@ -1211,7 +1282,9 @@ class Dispatcher:
             for worker in sorted(replies)
         ]
         reply = self._merge(span.command, answers, span.resp)
-        if isinstance(reply, Wait):
+        if isinstance(reply, Wait) and isinstance(span.conn, StandIn):
+            self.fill(span.conn, span.at, reply.encode(span.resp))
+        elif isinstance(reply, Wait):
             self._wait_here(span.conn, span.at, span.command, [span.command.name], reply)
         else:
             self.fill(span.conn, span.at, reply)

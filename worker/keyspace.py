@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, islice
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from shoal.proto import errors
 from shoal.proto.slots import SLOTS, key_slot
@@ -195,6 +195,16 @@ class Gate:
         database.write[slot] = None if writes or counts else table
 
 
+class Listener(Protocol):
+    """Who is told of changes: blocked commands, watched keys."""
+
+    def changed(self, db: int, key: bytes) -> None:
+        """A key changed, came or went."""
+
+    def flushing(self, db: int, other: int | None) -> None:
+        """A database is about to be emptied, or to get the contents of `other`."""
+
+
 class Store:
     """One partition: its databases, and what is around the command that runs.
 
@@ -206,10 +216,12 @@ class Store:
             key's DEL), None when nothing is logged.
         notify: called as `notify(db, kind, event, key)`; kind is a letter of
             notify-keyspace-events.
-        on_change: called as `on_change(db, key)` when a key changed, for blocked commands, WATCH
-            and tracking; None when idle.
+        on_change: called as `on_change(db, key)` when a key changed, for those who listen
+            (`add_listener`); None when nobody does.
         transfer: the connection of MIGRATE, `worker.migrate.transfer`.
-        on_flush: called as `on_flush(db)` when a database was emptied or exchanged; None when idle.
+        transactions: runs what homes send of a MULTI.
+        on_flush: called as `on_flush(db, other)` before a database is emptied, or gets the contents
+            of `other`; None when nobody listens.
     """
 
     def __init__(self, slots: range, databases: int, random: Random) -> None:
@@ -226,11 +238,13 @@ class Store:
         self.log: Callable[[int, tuple[bytes, ...]], None] | None = None
         self.notify: Callable[[int, bytes, bytes, bytes], None] | None = None
         self.on_change: Callable[[int, bytes], None] | None = None
-        self.on_flush: Callable[[int], None] | None = None
+        self.on_flush: Callable[[int, int | None], None] | None = None
+        self._listeners: tuple[Listener, ...] = ()
         self.transfer: Transfer
         # The keys (db, key) of the borrowing command that runs, and which other workers' values are
         # here meanwhile (`worker/borrowing.py`).
         self.borrowed: set[tuple[int, bytes]] | None = None
+        self.transactions: Any  # worker.multi.Transactions
         self.active_expire = True
         self.expire_paused = False  # CLIENT PAUSE: what has expired is missing, but stays for now
         self.hits = 0
@@ -266,6 +280,9 @@ class Store:
     def swap(self, first: int, second: int) -> None:
         """Exchange the contents of two databases (SWAPDB); views and fused tables stay valid."""
         a, b = self.database(first), self.database(second)
+        for one, other in ((first, second), (second, first)) if first != second else ():
+            if self.on_flush is not None:  # the first call may end the listening
+                self.on_flush(one, other)
         a.tables[:], b.tables[:] = b.tables[:], a.tables[:]
         a.size, b.size = b.size, a.size
         a.volatile, b.volatile = b.volatile, a.volatile
@@ -273,15 +290,14 @@ class Store:
         a.next_expire, b.next_expire = b.next_expire, a.next_expire
         self.gate.refresh(a)
         self.gate.refresh(b)
-        if self.on_flush is not None:
-            self.on_flush(first)
-            self.on_flush(second)
 
     def flush(self, index: int) -> int:
         """Empty a database and return the number of keys removed; memory is freed in slices
         later.
         """
         db = self.database(index)
+        if self.on_flush is not None:
+            self.on_flush(index, None)
         removed, db.size, db.volatile, db.subexpiry = db.size, 0, 0, 0
         db.next_expire = {}
         for slot in db.slots:
@@ -290,9 +306,45 @@ class Store:
                 self.garbage.append(table)
                 db.tables[slot] = {}
         self.gate.refresh(db)
-        if self.on_flush is not None:
-            self.on_flush(index)
         return removed
+
+    def has(self, db: int, key: bytes) -> bool:
+        """Tell whether a key of this partition is stored, expired or not."""
+        return key in self.database(db).keys_in(key_slot(key))
+
+    def is_expired(self, db: int, key: bytes) -> bool:
+        """Tell whether a key of this partition is stored whose time has passed; it stays."""
+        value = self.database(db).keys_in(key_slot(key)).get(key)
+        return value is not None and 0 < expire_of(value) <= self.now_ms
+
+    def add_listener(self, listener: Listener) -> None:
+        """Tell `listener` of every change from now on."""
+        assert listener not in self._listeners
+        self._listeners = (*self._listeners, listener)
+        self._bind_listeners()
+
+    def remove_listener(self, listener: Listener) -> None:
+        """Tell `listener` of no change any more, if it was told."""
+        self._listeners = tuple([one for one in self._listeners if one is not listener])
+        self._bind_listeners()
+
+    def _bind_listeners(self) -> None:
+        """Nobody costs nothing, one is called without a step in between."""
+        listeners = self._listeners
+        if not listeners:
+            self.on_change = self.on_flush = None
+        elif len(listeners) == 1:
+            self.on_change, self.on_flush = listeners[0].changed, listeners[0].flushing
+        else:
+            self.on_change, self.on_flush = self._tell_change, self._tell_flush
+
+    def _tell_change(self, db: int, key: bytes) -> None:
+        for listener in self._listeners:
+            listener.changed(db, key)
+
+    def _tell_flush(self, db: int, other: int | None) -> None:
+        for listener in self._listeners:
+            listener.flushing(db, other)
 
     def free_some(self, steps: int) -> None:
         """Free up to about `steps` entries of what flushes and deletions left behind: tables of
@@ -567,6 +619,13 @@ class Keyspace:
         store.dirty += 1
         if store.on_change is not None:
             store.on_change(self._db.index, key)
+
+    def touched(self, key: bytes) -> None:
+        """Say that key is changed to those who watch it, as in Redis, though nothing is to be
+        logged.
+        """
+        if self.store.on_change is not None:
+            self.store.on_change(self._db.index, key)
 
     def removed(self, key: bytes, value: Value, kind: bytes, event: bytes) -> None:
         """Say that elements of the collection at key were removed; it goes with the last of them.

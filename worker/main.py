@@ -342,6 +342,8 @@ class Worker:
             "blocked_clients": sum(
                 client.link.is_blocked() for client in self._server.clients.values()
             ),
+            "watching_clients": self._dispatcher.transactions.watching_clients,
+            "total_watched_keys": len(self._dispatcher.transactions.watches),
             "total_blocking_keys": keys,
             "total_blocking_keys_on_nokey": on_nokey,
             "expired_stale_perc": self._expire.stale_percent,

@@ -14,7 +14,8 @@ Frames between workers are `(stamp_ns, seq, requests, replies, late, notes)`:
   handle".
 - late: `(handle, reply)` pairs.
 - notes: `(handle, what)` pairs about commands that block at their owner: OFFER from the owner;
-  TAKE, CANCEL, TIMEOUT or ERROR from the home (`worker/blocking.py`).
+  TAKE, CANCEL, TIMEOUT or ERROR from the home (`worker/blocking.py`). And TOUCHED from the owner of
+  a watched key.
 
 The last frame to a worker that leaves has the seq LAST and nothing else.
 
@@ -45,6 +46,10 @@ CANCEL: Final = 2
 # CLIENT UNBLOCK.
 TIMEOUT: Final = 3
 ERROR: Final = 4
+
+# Not about a blocked command: a key was touched that the handle's series of WATCH watches
+# (worker/multi.py).
+TOUCHED: Final = 5
 
 Context = tuple[int, int]  # database, protocol version
 # A hop that waits for its reply: connection, index of the placeholder, argv, context.

@@ -290,12 +290,13 @@ def variant(
     keys: tuple[KeySpec, ...] = (),
     spanning: Spanning | None = None,
     write: bool = False,
+    guard: Callable[[Any], None] | None = None,
 ) -> Callable[[F], F]:
     """Declare how the command `of` runs if its first argument is `word` and `arity` fits (DEBUG).
 
     Clients, COMMAND and the statistics know no subcommand by this name; it is the command itself,
     in a scope or with keys of its own. What fits no variant goes to the command's handler. `args`
-    of the handler come after the word.
+    of the handler come after the word. guard: see `Command`; if not given, that of the command.
     """
 
     def declare(handler: F) -> F:
@@ -312,7 +313,7 @@ def variant(
             no_auth=base.no_auth,
             blocks=False,
             arity=arity,
-            guard=base.guard,
+            guard=guard or base.guard,
             skip=2,
         )
         return handler

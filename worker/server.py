@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from shoal.proto.directives import Config
     from shoal.worker.aof import Segment
     from shoal.worker.client import Client
+    from shoal.worker.multi import Transactions
 
 
 @dataclass(slots=True)
@@ -112,6 +113,7 @@ class Server:
         # CONFIG RESETSTAT: other parts start their own counters anew.
         self.on_reset_stats: Callable[[], None] = _nothing
         self.sampler = Sampler()
+        self.transactions: Transactions  # the dispatcher's
 
     def set_pause(self, until_ms: int, writes_only: bool) -> None:
         """Start, extend or (until_ms 0) end a pause; as in Redis it never becomes shorter or

@@ -364,7 +364,9 @@ def _type_of(_: Client) -> bytes:
 
 def _flags(client: Client) -> bytes:
     letters = [
+        (client.multi is not None, b"x"),
         (client.is_paused or client.link.is_blocked(), b"b"),
+        (client.watching is not None and client.watching.touched, b"d"),
         (client.close_after_reply, b"c"),
         (client.is_unix, b"U"),
         (client.no_evict, b"e"),
@@ -382,8 +384,8 @@ def describe(client: Client, caller: int) -> bytes:
     """Return a client's line of CLIENT LIST, its newline included.
 
     Fields and order are those of Redis 8.2. Of Redis's buffers Shoal has no counterpart for those
-    that are 0: it keeps what is no complete command (qbuf) and the replies that are not sent (oll
-    of them, omem bytes), and tot-mem is the two together.
+    that are 0: it keeps what is no complete command (qbuf), what MULTI has queued (multi-mem) and
+    the replies that are not sent (oll of them, omem bytes), and tot-mem is these together.
 
     Args:
         caller: id of the client that asks, whose running command does not count in tot-cmds.
@@ -391,6 +393,7 @@ def describe(client: Client, caller: int) -> bytes:
     now_ms = client.server.store.now_ms
     query = client.query_bytes
     replies, reply_bytes = client.output_queue
+    multi_bytes = 0 if client.multi is None else client.multi.memory_bytes
     fields = [
         (b"id", b"%d" % client.id),
         (b"addr", client.addr),
@@ -404,18 +407,18 @@ def describe(client: Client, caller: int) -> bytes:
         (b"sub", b"0"),
         (b"psub", b"0"),
         (b"ssub", b"0"),
-        (b"multi", b"-1"),
-        (b"watch", b"0"),
+        (b"multi", b"%d" % (-1 if client.multi is None else len(client.multi.commands))),
+        (b"watch", b"%d" % (0 if client.watching is None else len(client.watching.keys))),
         (b"qbuf", b"%d" % query),
         (b"qbuf-free", b"0"),
         (b"argv-mem", b"0"),
-        (b"multi-mem", b"0"),
+        (b"multi-mem", b"%d" % multi_bytes),
         (b"rbs", b"0"),
         (b"rbp", b"0"),
         (b"obl", b"0"),
         (b"oll", b"%d" % replies),
         (b"omem", b"%d" % reply_bytes),
-        (b"tot-mem", b"%d" % (query + reply_bytes)),
+        (b"tot-mem", b"%d" % (query + reply_bytes + multi_bytes)),
         (b"events", b"rw" if reply_bytes else b"r"),
         (b"cmd", _last_command(client)),
         (b"user", client.user),

@@ -601,6 +601,7 @@ def ltrim(ks: Keyspace, key: bytes, start: bytes, stop: bytes) -> Reply:
     if first == 0 and end == size:
         ks.notify(b"l", b"ltrim", key)
         value.shrunk()
+        ks.touched(key)
         return OK
     value.cut(size - end, left=False)
     value.cut(first, left=True)
