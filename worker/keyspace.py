@@ -228,6 +228,8 @@ class Store:
         self.on_change: Callable[[int, bytes], None] | None = None
         self.on_flush: Callable[[int], None] | None = None
         self.transfer: Transfer
+        # worker.scripting.service.Scripting, made at its first use
+        self.scripting: Any = None
         self.active_expire = True
         self.expire_paused = False  # CLIENT PAUSE: what has expired is missing, but stays for now
         self.hits = 0
