@@ -42,17 +42,13 @@ from shoal.worker.server import Server
 WRITE, READONLY, DENYOOM = CommandFlag.WRITE, CommandFlag.READONLY, CommandFlag.DENYOOM
 NOSCRIPT, STALE, LOADING = CommandFlag.NOSCRIPT, CommandFlag.STALE, CommandFlag.LOADING
 ALLOW_BUSY: Final = CommandFlag.ALLOW_BUSY
-RUNS: Final = (
-    NOSCRIPT | STALE | CommandFlag.SKIP_MONITOR | CommandFlag.NO_MANDATORY_KEYS
-)
+RUNS: Final = NOSCRIPT | STALE | CommandFlag.SKIP_MONITOR | CommandFlag.NO_MANDATORY_KEYS
 
 _WORST: Final = "We cannot tell how the keys will be used so we assume the worst, "
 _KEYS: Final = (
     KeySpec(2, keynum=True, flags=("RW", "access", "update"), notes=f"{_WORST}RW and UPDATE"),
 )
-_KEYS_RO: Final = (
-    KeySpec(2, keynum=True, flags=("RO", "access"), notes=f"{_WORST}RO and ACCESS"),
-)
+_KEYS_RO: Final = (KeySpec(2, keynum=True, flags=("RO", "access"), notes=f"{_WORST}RO and ACCESS"),)
 _KEYS_OF_SHA: Final = (KeySpec(2, keynum=True, flags=("RW", "access", "update")),)
 _KEYS_OF_SHA_RO: Final = (KeySpec(2, keynum=True, flags=("RO", "access")),)
 
@@ -165,7 +161,9 @@ def script_debug(client: Client, mode: bytes) -> Reply:
 
 def _merge_exists(answers: Sequence[PartAnswer]) -> Reply:
     parts = [answer.reply for answer in answers]
-    return array([integer(any(text != b"$-1\r\n" for text in texts)) for texts in zip(*parts)])
+    return array(
+        [integer(any(text != b"$-1\r\n" for text in texts)) for texts in zip(*parts, strict=True)]
+    )
 
 
 @command(
@@ -175,8 +173,8 @@ def _merge_exists(answers: Sequence[PartAnswer]) -> Reply:
     group="scripting",
     flags=NOSCRIPT,
     acl=("scripting",),
-    complexity="O(N) with N being the number of scripts to check (so checking a single script is an "
-    "O(1) operation).",
+    complexity="O(N) with N being the number of scripts to check (so checking a single script is "
+    "an O(1) operation).",
     tips=("request_policy:all_shards", "response_policy:agg_logical_and"),
     scope=Scope.SERVER,
     spanning=Spanning(LockScope.NOTHING, _merge_exists),
@@ -399,8 +397,8 @@ _FUNCTION_HELP: Final = (
     b"    control how to handle existing libraries (default APPEND):",
     b"    * FLUSH: delete all existing libraries.",
     b"    * APPEND: appends the restored libraries to the existing libraries. On collision, abort.",
-    b"    * REPLACE: appends the restored libraries to the existing libraries, On collision, replace"
-    b" the old",
+    b"    * REPLACE: appends the restored libraries to the existing libraries, On collision,"
+    b" replace the old",
     b"      libraries with the new libraries (notice that even on this option there is a chance of"
     b" failure",
     b"      in case of functions name collision with another library).",

@@ -17,9 +17,9 @@ from shoal.proto.errors import ReplyError
 from shoal.proto.replies import encode
 from shoal.proto.spec import REDIS_VERSION, CommandFlag
 from shoal.worker.client import Client
-from shoal.worker.registry import LATER, Command, Scope, find
+from shoal.worker.registry import LATER, Command, Scope, Wait, find
 from shoal.worker.scripting.convert import argument_of, value_of
-from shoal.worker.scripting.engine import Raised, Value
+from shoal.worker.scripting.engine import RaisedError, Value
 
 if TYPE_CHECKING:
     from shoal.worker.keyspace import Keyspace, Store
@@ -44,8 +44,8 @@ class Surroundings:
         server: None while the log is replayed, when no script runs.
         span_alone: `span_alone(command, argv, db, resp)` does all of a spanning command where there
             is one partition, and returns its encoded reply.
-        is_locked: `is_locked(db, slot, write)` tells whether a spanning command holds keys of this
-            slot.
+        is_locked: `is_locked(db, key, write)` tells whether a spanning command holds keys of its
+            slot; None when nobody does.
         disk_error: returns why writes are refused, an encoded error, or None.
         count_error: is told the text of every error that a call meets.
         log_script: writes what redis.log says, with its level from 0 to 3.
@@ -58,8 +58,8 @@ class Surroundings:
         """Surround the partition `store`, with nothing yet."""
         self.store = store
         self.server: Server | None = None
-        self.span_alone: Callable[[Command, list[bytes], int, int], bytes]
-        self.is_locked: Callable[[int, int, bool], bool] | None = None
+        self.span_alone: Callable[[Command, list[bytes], int, int], bytes | Wait]
+        self.is_locked: Callable[[int, bytes, bool], bool] | None = None
         self.disk_error: Callable[[], bytes | None] = _none
         self.count_error: Callable[[bytes], None] = _ignore
         self.log_script: Callable[[int, bytes], None] = _ignore_log
@@ -86,7 +86,7 @@ def _never(_: int) -> None:
 class _Plan:
     """What is known of a command before its arguments."""
 
-    __slots__ = ("command", "handler", "key_first", "most", "least", "write", "simple")
+    __slots__ = ("command", "handler", "key_first", "least", "most", "simple", "write")
 
     def __init__(self, command: Command) -> None:
         self.command = command
@@ -164,9 +164,7 @@ class ScriptRun:
 
     # -- a run -------------------------------------------------------------------------------------
 
-    def begin(
-        self, ks: Keyspace, keys: Collection[bytes], read_only: bool, name: bytes
-    ) -> None:
+    def begin(self, ks: Keyspace, keys: Collection[bytes], read_only: bool, name: bytes) -> None:
         """Let a script of this name run over `ks`, which has declared `keys`."""
         store = self._store
         around = self._around
@@ -211,15 +209,15 @@ class ScriptRun:
         """redis.call: the reply as a Lua value; an error of the command is one of the script."""
         reply = self._reply(args)
         if reply[0] == 45:  # -
-            raise Raised(reply[1:-2], Raised.COUNTED)
+            raise RaisedError(reply[1:-2], RaisedError.COUNTED)
         return value_of(self.runtime, reply, self.resp)
 
     def pcall(self, *args: Value) -> Value:
         """redis.pcall: as redis.call, and an error is a table with `err`."""
         try:
             reply = self._reply(args)
-        except Raised as error:
-            if error.kind == Raised.FATAL:
+        except RaisedError as error:
+            if error.kind == RaisedError.FATAL:
                 raise
             return self._error_table(error.text, False)
         if reply[0] == 45:
@@ -236,16 +234,16 @@ class ScriptRun:
     def _reply(self, args: tuple[Value, ...]) -> bytes:
         """Run a command and return its encoded reply, an error too."""
         if not self.running:
-            raise Raised(
-                b"ERR redis.call/pcall can only be called inside a script invocation", Raised.TABLE
+            raise RaisedError(
+                b"ERR redis.call/pcall can only be called inside a script invocation",
+                RaisedError.TABLE,
             )
         argv = _texts(args)
         plan = self._plans.get(argv[0])
         if plan is None:
             plan = self._plan(argv)
-            if plan.__class__ is bytes:
-                return self._refuse(plan)
-        assert isinstance(plan, _Plan)
+            if plan is None:
+                return self._refuse(_UNKNOWN)
         if not plan.least <= len(argv) <= plan.most:
             plan.command.rejected += 1
             return self._refuse(_WRONG_ARITY)
@@ -261,14 +259,14 @@ class ScriptRun:
                 return refusal
         return self._run(plan, argv, self._view)
 
-    def _plan(self, argv: list[bytes]) -> _Plan | bytes:
+    def _plan(self, argv: list[bytes]) -> _Plan | None:
         entry = find(argv[0])
         if entry is None:
-            return _UNKNOWN
+            return None
         if len(argv) > 1:
             if entry.subcommands:
                 sub = entry.subcommands.get(argv[1].lower())
-                return _UNKNOWN if sub is None else _Plan(sub)
+                return None if sub is None else _Plan(sub)
             if entry.variants:
                 return _Plan(entry)  # DEBUG: no script may call it
         plan = _Plan(entry)
@@ -303,11 +301,9 @@ class ScriptRun:
             if not view.owns(key):
                 return self._refuse(errors.script_foreign_key().encode())
             # Declared keys were waited for; in another database they are others.
-            if is_locked is not None and (
-                key not in self._declared or self._db != self._home_db
-            ):
-                if is_locked(self._db, key, plan.write):
-                    return self._refuse(errors.script_key_locked().encode())
+            undeclared = key not in self._declared or self._db != self._home_db
+            if undeclared and is_locked is not None and is_locked(self._db, key, plan.write):
+                return self._refuse(errors.script_key_locked().encode())
         return None
 
     def _run(self, plan: _Plan, argv: list[bytes], first: Any) -> bytes:
@@ -362,7 +358,7 @@ class ScriptRun:
             return self._run(plan, argv, self._view)
         store = self._store
         store.dirty, store.effects = 0, None
-        reply = self._around.span_alone(command, argv, self._db, self.resp)
+        reply = encode(self._around.span_alone(command, argv, self._db, self.resp), self.resp)
         dirty, effects = store.dirty, store.effects
         if dirty or effects:
             self._take(dirty, [tuple(argv)] if effects is None else effects)
@@ -396,28 +392,28 @@ class ScriptRun:
     def sha1hex(self, *args: Value) -> bytes:
         """redis.sha1hex."""
         if len(args) != 1:
-            raise Raised(b"ERR wrong number of arguments", Raised.TABLE)
+            raise RaisedError(b"ERR wrong number of arguments", RaisedError.TABLE)
         text = argument_text(args[0])
         return hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
 
     def setresp(self, *args: Value) -> None:
         """redis.setresp: the protocol of the replies to calls."""
         if len(args) != 1:
-            raise Raised(b"ERR redis.setresp() requires one argument.", Raised.TABLE)
+            raise RaisedError(b"ERR redis.setresp() requires one argument.", RaisedError.TABLE)
         number = _integer(args[0])
         if number not in (2, 3):
-            raise Raised(b"ERR RESP version must be 2 or 3.", Raised.TABLE)
+            raise RaisedError(b"ERR RESP version must be 2 or 3.", RaisedError.TABLE)
         self.resp = number
 
     def set_repl(self, *args: Value) -> None:
         """redis.set_repl: checked; what a script changes is always logged."""
         if len(args) != 1:
-            raise Raised(b"ERR redis.set_repl() requires one argument.", Raised.TABLE)
+            raise RaisedError(b"ERR redis.set_repl() requires one argument.", RaisedError.TABLE)
         if _integer(args[0]) & ~REPL_ALL:
-            raise Raised(
+            raise RaisedError(
                 b"ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or"
                 b" REPL_NONE.",
-                Raised.TABLE,
+                RaisedError.TABLE,
             )
 
     def acl_check_cmd(self, *args: Value) -> bool:
@@ -428,18 +424,22 @@ class ScriptRun:
         if entry is not None and entry.subcommands and len(argv) > 1:
             known = argv[1].lower() in entry.subcommands
         if not known:
-            raise Raised(b"ERR Invalid command passed to redis.acl_check_cmd()", Raised.TABLE)
+            raise RaisedError(
+                b"ERR Invalid command passed to redis.acl_check_cmd()", RaisedError.TABLE
+            )
         return True
 
     def log(self, *args: Value) -> None:
         """redis.log: a line in the server's log."""
         if len(args) < 2:
-            raise Raised(b"ERR redis.log() requires two arguments or more.", Raised.TABLE)
+            raise RaisedError(b"ERR redis.log() requires two arguments or more.", RaisedError.TABLE)
         if args[0].__class__ not in (int, float):
-            raise Raised(b"ERR First argument must be a number (log level).", Raised.TABLE)
+            raise RaisedError(
+                b"ERR First argument must be a number (log level).", RaisedError.TABLE
+            )
         level = int(args[0])
         if not 0 <= level <= 3:
-            raise Raised(b"ERR Invalid log level.", Raised.TABLE)
+            raise RaisedError(b"ERR Invalid log level.", RaisedError.TABLE)
         texts = [argument_text(arg) for arg in args[1:]]
         self._around.log_script(level, b" ".join(texts))
 
@@ -462,19 +462,19 @@ def argument_text(value: Value) -> bytes:
 
 
 def _texts(args: tuple[Value, ...]) -> list[bytes]:
-    """Return the arguments of a command as bytes. Raises: Raised."""
+    """Return the arguments of a command as bytes. Raises: RaisedError."""
     if not args:
-        raise Raised(
-            b"ERR Please specify at least one argument for this redis lib call", Raised.TABLE
+        raise RaisedError(
+            b"ERR Please specify at least one argument for this redis lib call", RaisedError.TABLE
         )
     argv = list(args)
     for at, arg in enumerate(argv):
         if arg.__class__ is not bytes:
             text = argument_of(arg)
             if text is None:
-                raise Raised(
+                raise RaisedError(
                     b"ERR Lua redis lib command arguments must be strings or integers",
-                    Raised.TABLE,
+                    RaisedError.TABLE,
                 )
             argv[at] = text
     return argv

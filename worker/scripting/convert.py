@@ -20,7 +20,6 @@ _NUMBER: Final = re.compile(
 )
 
 _TYPES: Final = {bytes: "string", bool: "boolean", int: "number", float: "number"}
-_TYPES_OF_LUA: Final = {"table": "table", "function": "function", "thread": "thread"}
 
 
 def type_name(value: Any) -> str:
@@ -29,7 +28,7 @@ def type_name(value: Any) -> str:
         return "nil"
     name = _TYPES.get(value.__class__)
     if name is None:
-        name = _TYPES_OF_LUA.get(lua51.lua_type(value) or "")
+        name = lua51.lua_type(value)  # None for what is Python's: redis.call and the like
         if name is None:
             name = "function" if callable(value) else "userdata"
     return name
@@ -38,7 +37,7 @@ def type_name(value: Any) -> str:
 def number_of(value: Any) -> int | float | None:
     """Return a number, or the number that a string holds; None for anything else."""
     if value.__class__ is int or value.__class__ is float:
-        return value  # type: ignore[no-any-return]
+        return value
     if value.__class__ is not bytes:
         return None
     match = _NUMBER.fullmatch(value)
@@ -52,7 +51,7 @@ def number_of(value: Any) -> int | float | None:
 def text_of(value: Any) -> bytes | None:
     """Return a string, or a number as Lua's tostring prints it; None for anything else."""
     if value.__class__ is bytes:
-        return value  # type: ignore[no-any-return]
+        return value
     if value.__class__ is int or value.__class__ is float:
         return _printed(value, b"%.14g")
     return None
@@ -74,7 +73,7 @@ def argument_of(value: Any) -> bytes | None:
     """
     kind = value.__class__
     if kind is bytes:
-        return value  # type: ignore[no-any-return]
+        return bytes(value)
     if kind is int:
         return b"%d" % value if -(1 << 63) <= value < 1 << 63 else _double(float(value))
     if kind is float:
@@ -85,8 +84,10 @@ def argument_of(value: Any) -> bytes | None:
 def _double(number: float) -> bytes:
     if not math.isfinite(number):
         return _printed(number, b"%.17g")
-    return format_double(number) if abs(number) < 1e17 or not number.is_integer() else (
-        _long_double(number)
+    return (
+        format_double(number)
+        if abs(number) < 1e17 or not number.is_integer()
+        else (_long_double(number))
     )
 
 
@@ -104,7 +105,7 @@ def value_of(runtime: Runtime, reply: bytes, resp: int) -> Any:
 
     Args: resp: the protocol it is encoded in: with 3, nil, booleans, doubles, maps and sets are
         told from others.
-    Raises: Raised if memory ends.
+    Raises: RaisedError if memory ends.
     """
     mark = reply[0]
     if mark == 36:  # $

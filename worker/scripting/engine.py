@@ -40,7 +40,7 @@ class CompileError(Exception):
         self.message = message
 
 
-class Raised(Exception):
+class RaisedError(Exception):
     """A Lua error that a callback raises.
 
     Attributes:
@@ -73,7 +73,7 @@ class Runtime:
     """A Lua runtime with the sandbox of `prelude.PRELUDE`.
 
     Attributes:
-        bug: what a callback raised that is no `Raised`; the run raises it at its end.
+        bug: what a callback raised that is no `RaisedError`; the run raises it at its end.
     """
 
     def __init__(self, offered: Mapping[str, Any], slow: Callable[[], bytes | None]) -> None:
@@ -91,6 +91,7 @@ class Runtime:
             register_builtins=False,
             unpack_returned_tuples=True,
             attribute_filter=_no_attributes,
+            overflow_handler=float,
             max_memory=MAX_SCRIPT_MEMORY_BYTES,
         )
         own = {"explain": self._explain, "slow": slow}
@@ -153,7 +154,8 @@ class Runtime:
         return self._guarded(self._call_lists, number, table(keys), table(args))
 
     def load_library(self, function: Any) -> Any:
-        """Run a library's text, with the globals that it has then; as `run`, None if it went well.
+        """Run a library's text, with the globals that it has then; as `run`, None
+        if it went well.
         """
         return self._guarded(self._load_library, function)
 
@@ -192,22 +194,25 @@ class Runtime:
         return self._lua.table_from(items)
 
     def afford(self, size: int) -> None:
-        """Make sure that a callback's result of about `size` bytes can be pushed. Raises: Raised,
-        which ends the script.
+        """Make sure that a callback's result of about `size` bytes can be pushed.
+
+        Raises: RaisedError, which ends the script.
         """
         if self._lua.get_memory_used() + size > MAX_SCRIPT_MEMORY_BYTES - SCRIPT_MEMORY_SLACK_BYTES:
             # For the error itself; nobody uses this runtime again.
             self._lua.set_max_memory(MAX_SCRIPT_MEMORY_BYTES + SCRIPT_MEMORY_SLACK_BYTES)
-            raise Raised(MEMORY_ERROR, Raised.FATAL)
+            raise RaisedError(MEMORY_ERROR, RaisedError.FATAL)
 
-    def positioned(self, text: bytes) -> bytes:
-        """Return an error's text behind the place in the script that has called, as luaL_error."""
-        place: bytes = self._where()
-        return place + text
+    def where(self) -> tuple[bytes, bytes]:
+        """Return the place in the script that has called, as it stands before an error, and the
+        name by which it has.
+        """
+        place, name = self._where()
+        return place, name
 
     def _explain(self, error: BaseException) -> tuple[bytes, int | None]:
         """Say what a Python exception stands for in Lua."""
-        if isinstance(error, Raised):
+        if isinstance(error, RaisedError):
             return error.text, error.kind
         self.bug = error
-        return b"internal error", Raised.FATAL
+        return b"internal error", RaisedError.FATAL

@@ -16,7 +16,7 @@ from shoal.proto.quoting import split_args
 from shoal.proto.rdb_format import FUNCTION_2, Writer, seal_bare, unseal
 from shoal.proto.replies import Reply
 from shoal.worker.scripting.convert import text_of, type_name
-from shoal.worker.scripting.engine import MEMORY_ERROR, CompileError, OutOfMemoryError, Raised
+from shoal.worker.scripting.engine import MEMORY_ERROR, CompileError, OutOfMemoryError, RaisedError
 from shoal.worker.scripting.prelude import ENDED
 from shoal.worker.scripting.runs import (
     FLAGS,
@@ -70,9 +70,7 @@ class Functions:
         """Begin without any."""
         self.libraries: dict[bytes, Library] = {}
         self.functions: dict[bytes, Function] = {}
-        self.lua = Lua(
-            around, {"functions": True, "register_function": self._register_function}
-        )
+        self.lua = Lua(around, {"functions": True, "register_function": self._register_function})
         self._around = around
         self._life = 0
         self._last_number = 0
@@ -157,8 +155,7 @@ class Functions:
     def rebuild(self) -> list[tuple[bytes, ...]]:
         """Return the commands that make these libraries."""
         return [
-            (b"FUNCTION", b"LOAD", b"REPLACE", library.code)
-            for library in self.libraries.values()
+            (b"FUNCTION", b"LOAD", b"REPLACE", library.code) for library in self.libraries.values()
         ]
 
     def _link(self, library: Library) -> None:
@@ -219,9 +216,7 @@ class Functions:
     def _register_function(self, *args: Any) -> None:
         library = self._loading
         if library is None:
-            raise _refused(
-                "redis.register_function can only be called on FUNCTION LOAD command"
-            )
+            raise _refused("redis.register_function can only be called on FUNCTION LOAD command")
         if not 1 <= len(args) <= 2:
             raise _refused("wrong number of arguments to redis.register_function")
         description: bytes | None = None
@@ -236,7 +231,7 @@ class Functions:
             if type_name(callback) != "function":
                 raise _refused("second argument to redis.register_function must be a function")
         if not _is_name(name):
-            raise Raised(errors.bad_library_name().text, Raised.TABLE)
+            raise RaisedError(errors.bad_library_name().text, RaisedError.TABLE)
         if name in library.functions:
             raise _refused("Function already exists in the library")
         self._last_number += 1
@@ -347,8 +342,8 @@ class Functions:
         return reply_of_result(lua, result, function.name)
 
 
-def _refused(text: str) -> Raised:
-    return Raised(f"ERR {text}".encode(), Raised.TABLE)
+def _refused(text: str) -> RaisedError:
+    return RaisedError(f"ERR {text}".encode(), RaisedError.TABLE)
 
 
 def _is_name(name: bytes) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from shoal.worker.scripting.convert import number_of, text_of, type_name
-from shoal.worker.scripting.engine import Raised, Value
+from shoal.worker.scripting.engine import RaisedError, Value
 
 if TYPE_CHECKING:
     from shoal.worker.scripting.engine import Runtime
@@ -51,39 +51,43 @@ class Libraries:
 
     # -- arguments ---------------------------------------------------------------------------------
 
-    def fail(self, text: str) -> Raised:
+    def fail(self, text: str) -> RaisedError:
         """Return an error with the place of the call in front of it."""
-        return Raised(self.runtime.positioned(text.encode("latin-1")))
+        place, _ = self.runtime.where()
+        return RaisedError(place + text.encode("latin-1"))
 
-    def bad_argument(self, position: int, function: str, why: str) -> Raised:
+    def bad_argument(self, position: int, why: str) -> RaisedError:
         """Return the error of an argument, positions counted from 1."""
-        return self.fail(f"bad argument #{position} to '{function}' ({why})")
+        place, name = self.runtime.where()
+        return RaisedError(
+            b"%bbad argument #%d to '%b' (%b)" % (place, position, name, why.encode())
+        )
 
-    def number(self, args: tuple[Value, ...], position: int, function: str) -> int | float:
+    def number(self, args: tuple[Value, ...], position: int) -> int | float:
         """Return an argument as a number, as luaL_checknumber does."""
         value = args[position - 1] if len(args) >= position else _NO_VALUE
         if value.__class__ is int or value.__class__ is float:
-            return value  # type: ignore[no-any-return]
+            return value
         number = number_of(value)
         if number is None:
             got = "no value" if value is _NO_VALUE else type_name(value)
-            raise self.bad_argument(position, function, f"number expected, got {got}")
+            raise self.bad_argument(position, f"number expected, got {got}")
         return number
 
-    def text(self, args: tuple[Value, ...], position: int, function: str) -> bytes:
+    def text(self, args: tuple[Value, ...], position: int) -> bytes:
         """Return an argument as a string, as luaL_checklstring does."""
         value = args[position - 1] if len(args) >= position else _NO_VALUE
         if value.__class__ is bytes:
-            return value  # type: ignore[no-any-return]
+            return value
         text = text_of(value)
         if text is None:
             got = "no value" if value is _NO_VALUE else type_name(value)
-            raise self.bad_argument(position, function, f"string expected, got {got}")
+            raise self.bad_argument(position, f"string expected, got {got}")
         return text
 
-    def whole(self, args: tuple[Value, ...], position: int, function: str) -> int:
+    def whole(self, args: tuple[Value, ...], position: int) -> int:
         """Return an argument as a 64-bit integer, as luaL_checkinteger does."""
-        return to_int64(self.number(args, position, function))
+        return to_int64(self.number(args, position))
 
     # -- math --------------------------------------------------------------------------------------
 
@@ -97,23 +101,23 @@ class Libraries:
             raise self.fail("wrong number of arguments")
         low, at = 1, 1
         if len(args) == 2:
-            low, at = to_int32(self.number(args, 1, "random")), 2
-        high = to_int32(self.number(args, at, "random"))
+            low, at = to_int32(self.number(args, 1)), 2
+        high = to_int32(self.number(args, at))
         if low > high:
-            raise self.bad_argument(at, "random", "interval is empty")
-        return math.floor(share * (high - low + 1)) + low
+            raise self.bad_argument(at, "interval is empty")
+        return to_int32(math.floor(share * _signed((high - low + 1) & 0xFFFFFFFF)) + low)
 
     def randomseed(self, *args: Value) -> None:
         """math.randomseed."""
-        self._random = _Random48(to_int32(self.number(args, 1, "randomseed")))
+        self._random = _Random48(to_int32(self.number(args, 1)))
 
     # -- bit ---------------------------------------------------------------------------------------
 
-    def _bits(self, args: tuple[Value, ...], position: int, function: str) -> int:
+    def _bits(self, args: tuple[Value, ...], position: int) -> int:
         """Return an argument as 32 bits, as a number from 0."""
-        value = args[position - 1] if len(args) >= position else _NO_VALUE
+        value: Any = args[position - 1] if len(args) >= position else _NO_VALUE
         if value.__class__ is not int:
-            value = self.number(args, position, function)
+            value = self.number(args, position)
             if value.__class__ is float:
                 # Bits of the double; as BitOp, which adds 2**52 + 2**51 to it.
                 value = _struct.unpack("<Q", _struct.pack("<d", value + 6755399441055744.0))[0]
@@ -123,66 +127,66 @@ class Libraries:
 
     def bit_tobit(self, *args: Value) -> int:
         """bit.tobit."""
-        return _signed(self._bits(args, 1, "tobit"))
+        return _signed(self._bits(args, 1))
 
     def bit_bnot(self, *args: Value) -> int:
         """bit.bnot."""
-        return _signed(self._bits(args, 1, "bnot") ^ 0xFFFFFFFF)
+        return _signed(self._bits(args, 1) ^ 0xFFFFFFFF)
 
     def bit_band(self, *args: Value) -> int:
         """bit.band."""
-        bits = self._bits(args, 1, "band")
+        bits = self._bits(args, 1)
         for position in range(2, len(args) + 1):
-            bits &= self._bits(args, position, "band")
+            bits &= self._bits(args, position)
         return _signed(bits)
 
     def bit_bor(self, *args: Value) -> int:
         """bit.bor."""
-        bits = self._bits(args, 1, "bor")
+        bits = self._bits(args, 1)
         for position in range(2, len(args) + 1):
-            bits |= self._bits(args, position, "bor")
+            bits |= self._bits(args, position)
         return _signed(bits)
 
     def bit_bxor(self, *args: Value) -> int:
         """bit.bxor."""
-        bits = self._bits(args, 1, "bxor")
+        bits = self._bits(args, 1)
         for position in range(2, len(args) + 1):
-            bits ^= self._bits(args, position, "bxor")
+            bits ^= self._bits(args, position)
         return _signed(bits)
 
     def bit_lshift(self, *args: Value) -> int:
         """bit.lshift."""
-        bits = self._bits(args, 1, "lshift")
-        return _signed((bits << (self._bits(args, 2, "lshift") & 31)) & 0xFFFFFFFF)
+        bits = self._bits(args, 1)
+        return _signed((bits << (self._bits(args, 2) & 31)) & 0xFFFFFFFF)
 
     def bit_rshift(self, *args: Value) -> int:
         """bit.rshift."""
-        bits = self._bits(args, 1, "rshift")
-        return _signed(bits >> (self._bits(args, 2, "rshift") & 31))
+        bits = self._bits(args, 1)
+        return _signed(bits >> (self._bits(args, 2) & 31))
 
     def bit_arshift(self, *args: Value) -> int:
         """bit.arshift."""
-        bits = _signed(self._bits(args, 1, "arshift"))
-        return bits >> (self._bits(args, 2, "arshift") & 31)
+        bits = _signed(self._bits(args, 1))
+        return bits >> (self._bits(args, 2) & 31)
 
     def bit_rol(self, *args: Value) -> int:
         """bit.rol."""
-        bits = self._bits(args, 1, "rol")
-        return _rotated(bits, self._bits(args, 2, "rol") & 31)
+        bits = self._bits(args, 1)
+        return _rotated(bits, self._bits(args, 2) & 31)
 
     def bit_ror(self, *args: Value) -> int:
         """bit.ror."""
-        bits = self._bits(args, 1, "ror")
-        return _rotated(bits, -self._bits(args, 2, "ror") & 31)
+        bits = self._bits(args, 1)
+        return _rotated(bits, -self._bits(args, 2) & 31)
 
     def bit_bswap(self, *args: Value) -> int:
         """bit.bswap."""
-        return int.from_bytes(self._bits(args, 1, "bswap").to_bytes(4, "little"), "big", signed=True)
+        return int.from_bytes(self._bits(args, 1).to_bytes(4, "little"), "big", signed=True)
 
     def bit_tohex(self, *args: Value) -> bytes:
         """bit.tohex."""
-        bits = self._bits(args, 1, "tohex")
-        digits = 8 if len(args) < 2 else _signed(self._bits(args, 2, "tohex"))
+        bits = self._bits(args, 1)
+        digits = 8 if len(args) < 2 else _signed(self._bits(args, 2))
         text = b"%08X" % bits if digits < 0 else b"%08x" % bits
         count = min(abs(digits), 8)
         return text[8 - count :]
@@ -193,23 +197,25 @@ class Libraries:
         """struct.pack."""
         out = bytearray()
         position = 2
-        for option, size, align, little in self._options(args, "pack"):
+        if args:
+            args = (*args, None)  # what is missing is nil there
+        for option, size, align, little in self._options(args):
             out += b"\0" * _padding(len(out), size, align, option)
             if option in _INTEGERS:
-                number = _c_integer(self.number(args, position, "pack"))
+                number = _c_integer(self.number(args, position))
                 out += _to_bytes(number, size, little)
                 position += 1
             elif option == "x":
                 out += b"\0"
             elif option in ("f", "d"):
-                number_ = float(self.number(args, position, "pack"))
+                number_ = float(self.number(args, position))
                 out += _packed_float(number_, option, little)
                 position += 1
             elif option in ("s", "c"):
-                data = self.text(args, position, "pack")
+                data = self.text(args, position)
                 length = size or len(data)
                 if len(data) < length:
-                    raise self.bad_argument(position, "pack", "string too short")
+                    raise self.bad_argument(position + 1, "string too short")
                 out += data[:length]
                 if option == "s":
                     out += b"\0"
@@ -219,15 +225,16 @@ class Libraries:
 
     def struct_unpack(self, *args: Value) -> tuple[Value, ...]:
         """struct.unpack."""
-        data = self.text(args, 2, "unpack")
-        at = self.whole(args, 3, "unpack") - 1 if len(args) >= 3 and args[2] is not None else 0
-        if at < 0:
-            raise self.bad_argument(3, "unpack", "offset must be 1 or greater")
+        self.text(args, 1)
+        data = self.text(args, 2)
+        at = self.whole(args, 3) - 1 if len(args) >= 3 and args[2] is not None else 0
+        if at == -1:
+            raise self.bad_argument(3, "offset must be 1 or greater")
         found: list[Value] = []
-        for option, size, align, little in self._options(args, "unpack"):
+        for option, size, align, little in self._options(args):
             at += _padding(at, size, align, option)
-            if size > len(data) or at > len(data) - size:
-                raise self.bad_argument(2, "unpack", "data string too short")
+            if at < 0 or at > len(data) - size:
+                raise self.bad_argument(2, "data string too short")
             if option in _INTEGERS:
                 raw = data[at : at + size]
                 signed = option in "bhli"
@@ -248,7 +255,7 @@ class Libraries:
                         raise self.fail("format 'c0' needs a previous size")
                     size = int(found.pop())
                     if size < 0 or size > len(data) - at:
-                        raise self.bad_argument(2, "unpack", "data string too short")
+                        raise self.bad_argument(2, "data string too short")
                 found.append(data[at : at + size])
             elif option == "s":
                 end = data.find(b"\0", at)
@@ -264,20 +271,20 @@ class Libraries:
     def struct_size(self, *args: Value) -> int:
         """struct.size."""
         total = 0
-        for option, size, align, _ in self._options(args, "size"):
+        for option, size, align, _ in self._options(args, sizes=True):
             total += _padding(total, size, align, option)
             if option == "s":
-                raise self.bad_argument(1, "size", "variable-size format in 'struct.size'")
+                raise self.bad_argument(1, "option 's' has no fixed size")
             if option == "c" and not size:
-                raise self.bad_argument(1, "size", "variable-length format in 'struct.size'")
+                raise self.bad_argument(1, "option 'c0' has no fixed size")
             total += size
         return total
 
-    def _options(self, args: tuple[Value, ...], function: str) -> Any:
+    def _options(self, args: tuple[Value, ...], *, sizes: bool = False) -> Any:
         """Yield option, size in bytes, alignment and whether it is little-endian, for each of a
         format.
         """
-        form = self.text(args, 1, function).decode("latin-1")
+        form = self.text(args, 1).decode("latin-1")
         # A NUL ends it, as any C string.
         form = form.partition("\0")[0]
         little, align = True, 1
@@ -308,27 +315,25 @@ class Libraries:
                 yield option, size, align, little
             elif option == "c":
                 yield option, digits(1), align, little
-            elif option == "s":
-                yield option, 0, align, little
-            elif option == " ":
-                continue
-            elif option == ">":
-                little = False
-            elif option == "<":
-                little = True
-            elif option == "!":
-                align = digits(_MAX_ALIGN)
-                if align == 0 or align & (align - 1):
-                    raise self.fail("alignment is not a power of 2")
             else:
-                raise self.fail(f"invalid format option '{option}'")
+                yield option, 0, align, little
+                if option == ">":
+                    little = False
+                elif option == "<":
+                    little = True
+                elif option == "!":
+                    align = digits(_MAX_ALIGN)
+                    if align == 0 or align & (align - 1):
+                        raise self.fail(f"alignment {align} is not a power of 2")
+                elif option not in "s " and not (sizes and option.isascii() and option.isalnum()):
+                    raise self.bad_argument(1, f"invalid format option '{option}'")
 
     # -- cmsgpack ----------------------------------------------------------------------------------
 
     def cmsgpack_pack(self, *args: Value) -> bytes:
         """cmsgpack.pack: one object after the other."""
         if not args:
-            raise self.bad_argument(0, "pack", "MessagePack pack needs input.")
+            raise self.bad_argument(0, "MessagePack pack needs input.")
         out: list[bytes] = []
         for value in args:
             _pack(out, value, 0)
@@ -338,26 +343,24 @@ class Libraries:
 
     def cmsgpack_unpack(self, *args: Value) -> tuple[Value, ...]:
         """cmsgpack.unpack: all objects of a string."""
-        return self._unpack(self.text(args, 1, "unpack"), 0, 0)
+        return self._unpack(self.text(args, 1), 0, 0)
 
     def cmsgpack_unpack_one(self, *args: Value) -> tuple[Value, ...]:
         """cmsgpack.unpack_one: the offset of the next object (-1 for none), and one object."""
-        offset = self._optional_integer(args, 2, "unpack_one", 0)
-        return self._unpack(self.text(args, 1, "unpack_one"), 1, offset)
+        offset = self._optional_integer(args, 2, 0)
+        return self._unpack(self.text(args, 1), 1, offset)
 
     def cmsgpack_unpack_limit(self, *args: Value) -> tuple[Value, ...]:
         """cmsgpack.unpack_limit: as unpack_one, for so many objects."""
-        data = self.text(args, 1, "unpack_limit")
-        limit = self.whole(args, 2, "unpack_limit")
-        offset = self._optional_integer(args, 3, "unpack_limit", 0)
+        data = self.text(args, 1)
+        limit = self.whole(args, 2)
+        offset = self._optional_integer(args, 3, 0)
         return self._unpack(data, limit, offset)
 
-    def _optional_integer(
-        self, args: tuple[Value, ...], position: int, function: str, default: int
-    ) -> int:
+    def _optional_integer(self, args: tuple[Value, ...], position: int, default: int) -> int:
         if len(args) < position or args[position - 1] is None:
             return default
-        return self.whole(args, position, function)
+        return self.whole(args, position)
 
     def _unpack(self, data: bytes, limit: int, offset: int) -> tuple[Value, ...]:
         whole = not limit and not offset
@@ -366,9 +369,7 @@ class Libraries:
                 f"Invalid request to unpack with offset of {offset} and limit of {len(data)}."
             )
         if offset > len(data):
-            raise self.fail(
-                f"Start offset {offset} greater than input length {len(data)}."
-            )
+            raise self.fail(f"Start offset {offset} greater than input length {len(data)}.")
         left = -1 if whole else limit
         self.runtime.afford(4 * (len(data) - offset))
         reader = _Unpacker(self, data, offset)
@@ -441,7 +442,9 @@ def _padding(total: int, size: int, align: int, option: str) -> int:
 
 
 def _c_integer(number: int | float) -> int:
-    """Return a number as 64 bits without a sign, as the cast through a signed one does."""
+    """Return a number as 64 bits without a sign, as C on x86-64 casts it."""
+    if number >= 2.0**63:
+        return int(number) if number < 2.0**64 else 0
     return to_int64(number) & _MASK64
 
 
@@ -554,9 +557,10 @@ def _packed_double(number: float) -> bytes:
     return b"\xcb" + _struct.pack(">d", number)
 
 
-_UNSIGNED: Final = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
-_SIGNED: Final = {0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
-_STRINGS: Final = {0xC4: 1, 0xD9: 1, 0xC5: 2, 0xDA: 2, 0xC6: 4, 0xDB: 4}
+_UNSIGNED: Final = {0xCC: 1, 0xCD: 2, 0xCE: 4}
+# 64 bits are signed for both.
+_SIGNED: Final = {0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8, 0xCF: 8}
+_STRINGS: Final = {0xD9: 1, 0xDA: 2, 0xDB: 4}
 _CONSTANTS: Final = {0xC0: None, 0xC2: False, 0xC3: True}
 _MAX_UNPACK_NESTING: Final = 500
 
@@ -662,11 +666,14 @@ class Cjson:
             self.decode_invalid_numbers,
         )
 
-    def encode(self, *args: Value) -> bytes:
+    def encode(self, *args: Value) -> Value:
         """cjson.encode."""
         libraries = self._libraries
         if len(args) != 1:
-            raise libraries.bad_argument(1, "encode", "expected 1 argument")
+            raise libraries.bad_argument(1, "expected 1 argument")
+        kind = type_name(args[0])
+        if kind in ("function", "thread"):
+            raise libraries.fail(f"Cannot serialise {kind}: type not supported")
         result = libraries.runtime.cjson_encode(
             args[0],
             self._encode_depth,
@@ -677,14 +684,14 @@ class Cjson:
         if result.__class__ is tuple:
             raise libraries.fail(result[1].decode("latin-1"))
         libraries.runtime.afford(2 * len(result))
-        return result  # type: ignore[no-any-return]
+        return result
 
     def decode(self, *args: Value) -> Value:
         """cjson.decode."""
         libraries = self._libraries
         if len(args) != 1:
-            raise libraries.bad_argument(1, "decode", "expected 1 argument")
-        data = libraries.text(args, 1, "decode")
+            raise libraries.bad_argument(1, "expected 1 argument")
+        data = libraries.text(args, 1)
         if len(data) >= 2 and not (data[0] and data[1]):
             raise libraries.fail("JSON parser does not support UTF-16 or UTF-32")
         found, value = libraries.runtime.cjson_decode(
@@ -695,87 +702,78 @@ class Cjson:
         return value
 
     def _integer(
-        self, args: tuple[Value, ...], position: int, function: str, low: int, high: int, old: int
+        self, args: tuple[Value, ...], position: int, low: int, high: int, old: int
     ) -> int:
         if len(args) < position or args[position - 1] is None:
             return old
-        number = self._libraries.whole(args, position, function)
+        number = self._libraries.whole(args, position)
         if not low <= number <= high:
             raise self._libraries.bad_argument(
-                position, function, f"expected integer between {low} and {high}"
+                position, f"expected integer between {low} and {high}"
             )
         return number
 
-    def _flag(
-        self, args: tuple[Value, ...], position: int, function: str, old: int, third: str = ""
-    ) -> int:
+    def _flag(self, args: tuple[Value, ...], position: int, old: int, third: str = "") -> int:
         """Return an argument of on and off, or a boolean, or the third word (2)."""
         if len(args) < position or args[position - 1] is None:
             return old
         value = args[position - 1]
         if value.__class__ is bool:
             return int(value)
-        word = self._libraries.text(args, position, function).decode("latin-1")
+        word = self._libraries.text(args, position).decode("latin-1")
         words = ["off", "on", third] if third else ["off", "on"]
         if word not in words:
-            raise self._libraries.bad_argument(position, function, f"invalid option '{word}'")
+            raise self._libraries.bad_argument(position, f"invalid option '{word}'")
         return words.index(word)
 
-    def _at_most(self, args: tuple[Value, ...], limit: int, function: str) -> None:
+    def _at_most(self, args: tuple[Value, ...], limit: int) -> None:
         if len(args) > limit:
-            raise self._libraries.bad_argument(limit + 1, function, "found too many arguments")
+            raise self._libraries.bad_argument(limit + 1, "found too many arguments")
 
     def encode_sparse_array(self, *args: Value) -> tuple[bool, int, int]:
         """cjson.encode_sparse_array."""
-        name = "encode_sparse_array"
-        self._at_most(args, 3, name)
+        self._at_most(args, 3)
         convert, ratio, safe = self._sparse
-        convert = bool(self._flag(args, 1, name, int(convert)))
+        convert = bool(self._flag(args, 1, int(convert)))
         self._sparse = convert, ratio, safe
-        ratio = self._integer(args, 2, name, 0, _INT32_MAX, ratio)
+        ratio = self._integer(args, 2, 0, _INT32_MAX, ratio)
         self._sparse = convert, ratio, safe
-        safe = self._integer(args, 3, name, 0, _INT32_MAX, safe)
+        safe = self._integer(args, 3, 0, _INT32_MAX, safe)
         self._sparse = convert, ratio, safe
         return self._sparse
 
     def encode_max_depth(self, *args: Value) -> int:
         """cjson.encode_max_depth."""
-        name = "encode_max_depth"
-        self._at_most(args, 1, name)
-        self._encode_depth = self._integer(args, 1, name, 1, _INT32_MAX, self._encode_depth)
+        self._at_most(args, 1)
+        self._encode_depth = self._integer(args, 1, 1, _INT32_MAX, self._encode_depth)
         return self._encode_depth
 
     def decode_max_depth(self, *args: Value) -> int:
         """cjson.decode_max_depth."""
-        name = "decode_max_depth"
-        self._at_most(args, 1, name)
-        self._decode_depth = self._integer(args, 1, name, 1, _INT32_MAX, self._decode_depth)
+        self._at_most(args, 1)
+        self._decode_depth = self._integer(args, 1, 1, _INT32_MAX, self._decode_depth)
         return self._decode_depth
 
     def encode_number_precision(self, *args: Value) -> int:
         """cjson.encode_number_precision."""
-        name = "encode_number_precision"
-        self._at_most(args, 1, name)
-        self._precision = self._integer(args, 1, name, 1, 14, self._precision)
+        self._at_most(args, 1)
+        self._precision = self._integer(args, 1, 1, 14, self._precision)
         return self._precision
 
     def encode_keep_buffer(self, *args: Value) -> bool:
         """cjson.encode_keep_buffer: remembered, there is no buffer to keep."""
-        name = "encode_keep_buffer"
-        self._at_most(args, 1, name)
-        self._keep_buffer = bool(self._flag(args, 1, name, int(self._keep_buffer)))
+        self._at_most(args, 1)
+        self._keep_buffer = bool(self._flag(args, 1, int(self._keep_buffer)))
         return self._keep_buffer
 
     def encode_invalid_numbers(self, *args: Value) -> bool | bytes:
         """cjson.encode_invalid_numbers."""
-        name = "encode_invalid_numbers"
-        self._at_most(args, 1, name)
-        self._encode_invalid = self._flag(args, 1, name, self._encode_invalid, "null")
+        self._at_most(args, 1)
+        self._encode_invalid = self._flag(args, 1, self._encode_invalid, "null")
         return b"null" if self._encode_invalid == 2 else bool(self._encode_invalid)
 
     def decode_invalid_numbers(self, *args: Value) -> bool:
         """cjson.decode_invalid_numbers."""
-        name = "decode_invalid_numbers"
-        self._at_most(args, 1, name)
-        self._decode_invalid = bool(self._flag(args, 1, name, int(self._decode_invalid)))
+        self._at_most(args, 1)
+        self._decode_invalid = bool(self._flag(args, 1, int(self._decode_invalid)))
         return self._decode_invalid

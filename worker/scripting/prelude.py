@@ -5,8 +5,8 @@ Lua's own tables into locals and gives scripts an environment of their own; the 
 globals are reached by nobody afterwards.
 
 - *Read-only tables* are empty proxies of the real ones: stock Lua calls `__newindex` for missing
-  keys only. The raw functions that could write into a proxy refuse it, and what `table.insert`
-  puts there is wiped after the run.
+  keys only. The functions that would read or write a proxy past its metatable know them: `pairs`
+  and the like look into the real table, `rawset`, `table.insert` and the like refuse.
 - *Functions that raise* (redis.call, cjson, ...) are C closures over Python callables. As Lua
   functions they would replace the frame of `return redis.call(...)`, a tail call, and with it the
   line that an error names. They raise by a Python exception, which a script would see as userdata:
@@ -124,35 +124,27 @@ end
 
 local function where()
   -- 1: this function, 2: the C function that asks, 3: who called it.
+  local name = getinfo(2, "n").name or "?"
   local at = getinfo(3, "Sl")
-  if at and at.currentline > 0 then return at.short_src .. ":" .. at.currentline .. ": " end
-  return ""
+  if at and at.currentline > 0 then
+    return at.short_src .. ":" .. at.currentline .. ": ", name
+  end
+  return "", name
 end
 
 -- Read-only tables --------------------------------------------------------------------------------
 
-local real_of, proxies = {}, {}
+local real_of = {}
 
 local function refuse() error(READONLY, 2) end
 
 local function protect(proxy, meta, real)
   real_of[proxy] = real
-  proxies[#proxies + 1] = proxy
   meta.__newindex = refuse
   meta.__metatable = false
   return raw_setmetatable(proxy, meta)
 end
 local function readonly(real) return protect({}, {__index = real}, real) end
-
-local function wipe()
-  -- Unrolled by hand it would be no faster: an empty table costs 20 ns.
-  for i = 1, #proxies do
-    local proxy = proxies[i]
-    if raw_next(proxy) ~= nil then
-      for key in raw_pairs(proxy) do rawset(proxy, key, nil) end
-    end
-  end
-end
 
 -- Globals -----------------------------------------------------------------------------------------
 
@@ -313,7 +305,9 @@ shown[""] = readonly({__index = G.string})
 
 for _, name in ipairs({"bit", "struct", "cmsgpack"}) do
   local functions = {}
-  for each in string.gmatch(host(name), "[^ ]+") do functions[each] = c_function(name .. "." .. each) end
+  for each in string.gmatch(host(name), "[^ ]+") do
+    functions[each] = c_function(name .. "." .. each)
+  end
   library(name, functions)
   if name == "cmsgpack" then
     local real = real_of[G[name]]
@@ -329,6 +323,7 @@ local cjson_encode, cjson_decode
 do
   local format, floor, char, lower = string.format, math.floor, string.char, string.lower
   local huge = math.huge
+  local nan = -(huge - huge)  -- without a sign, as strtod's
   local escapes = {
     ['"'] = '\\"', ["\\"] = "\\\\", ["/"] = "\\/", ["\b"] = "\\b", ["\t"] = "\\t",
     ["\n"] = "\\n", ["\f"] = "\\f", ["\r"] = "\\r", ["\127"] = "\\u007f",
@@ -395,7 +390,7 @@ do
     elseif kind == "table" then
       depth = depth + 1
       if depth > max_depth then
-        problem = "Cannot serialise, excessive depth (" .. depth .. ")"
+        problem = "Cannot serialise, excessive nesting (" .. depth .. ")"
         return false
       end
       value = real_of[value] or value
@@ -432,7 +427,7 @@ do
             size = size + 1
             out[size] = '"'
           else
-            problem = "Cannot serialise " .. type(value)
+            problem = "Cannot serialise " .. type(key)
               .. ": table key must be a number or string"
             return false
           end
@@ -472,7 +467,7 @@ do
   }
   local plain = {
     ["{"] = "T_OBJ_BEGIN", ["}"] = "T_OBJ_END", ["["] = "T_ARR_BEGIN", ["]"] = "T_ARR_END",
-    [":"] = "T_COLON", [","] = "T_COMMA", [""] = "T_END",
+    [":"] = "T_COLON", [","] = "T_COMMA", [""] = "T_END", ["\0"] = "T_END",
   }
 
   local function utf8(code)
@@ -536,6 +531,7 @@ do
 
   local function is_invalid_number(at)
     local first = sub(text, at, at)
+    if first == "+" then return true end
     if first == "-" then
       at = at + 1
       first = sub(text, at, at)
@@ -546,17 +542,28 @@ do
     return word == "inf" or word == "nan"
   end
 
+  local function number_at(from, stop)
+    if byte(text, from) == 43 then from = from + 1 end
+    return tonumber(sub(text, from, stop))
+  end
+
   local function number_token(start)
-    local from, stop = find(text, "^%-?%d+", start)
+    local from, stop = find(text, "^[+-]?%d+", start)
     if from and not find(text, "^[.eExX]", stop + 1) then
-      return "T_NUMBER", tonumber(sub(text, from, stop)), start, stop + 1
+      return "T_NUMBER", number_at(from, stop), start, stop + 1
     end
     local sign, at = 1, start
-    if byte(text, at) == 45 then sign, at = -1, at + 1 end
+    if byte(text, at) == 45 then
+      sign, at = -1, at + 1
+    elseif byte(text, at) == 43 then
+      at = at + 1
+    end
     local word = lower(sub(text, at, at + 7))
     if word == "infinity" then return "T_NUMBER", sign * huge, start, at + 8 end
     if sub(word, 1, 3) == "inf" then return "T_NUMBER", sign * huge, start, at + 3 end
-    if sub(word, 1, 3) == "nan" then return "T_NUMBER", sign * (huge - huge), start, at + 3 end
+    if sub(word, 1, 3) == "nan" then
+      return "T_NUMBER", sign < 0 and -nan or nan, start, at + 3
+    end
     from, stop = find(text, "^0[xX]%x+", at)
     if from then
       local _, point = find(text, "^%.%x*", stop + 1)
@@ -579,7 +586,7 @@ do
     local kind = plain[first]
     if kind then return kind, nil, at, at + 1 end
     if first == '"' then return string_token(at) end
-    if find(first, "[%d-]") then
+    if find(first, "[%d+-]") then
       if not accept_invalid and is_invalid_number(at) then
         return "T_ERROR", "invalid number", at
       end
@@ -600,7 +607,7 @@ do
 
   local function decoded_object(at, depth)
     if depth > deepest then
-      problem = "Found too many nested data structures (" .. depth .. ")"
+      problem = "Found too many nested data structures (" .. depth .. ") at character " .. at - 1
       return nil
     end
     local t = {}
@@ -624,7 +631,7 @@ do
 
   local function decoded_array(at, depth)
     if depth > deepest then
-      problem = "Found too many nested data structures (" .. depth .. ")"
+      problem = "Found too many nested data structures (" .. depth .. ") at character " .. at - 1
       return nil
     end
     local t, n = {}, 0
@@ -836,7 +843,6 @@ function encode(out, value, resp, depth)
 end
 
 local function finish(ok, value)
-  wipe()
   if ended then return ENDED, ended end
   if not ok then
     if type(value) ~= "table" then return ENDED, tostring(value) end
@@ -894,7 +900,6 @@ local function load_library(f)
   env_meta.__index, real_of[env] = loading_globals, loading_globals
   local ok, value = raw_xpcall(f, on_error)
   env_meta.__index, real_of[env] = G, G
-  wipe()
   if ended then return ENDED, ended end
   if ok then return nil end
   if type(value) ~= "table" then return ENDED, tostring(value) end
