@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from shoal.worker.scripting.engine import Runtime
     from shoal.worker.server import Server
 
-_MAY_WRITE: Final = CommandFlag.WRITE | CommandFlag.MAY_REPLICATE
+# To a read-only script these are writes too (MAY_REPLICATE, a flag that COMMAND does not show).
+_MAY_REPLICATE: Final = frozenset({b"pfcount", b"publish", b"spublish"})
 
 # Commands of the scope CLIENT that a script may call: they ask for nothing that only the client's
 # own connection has.
@@ -100,7 +101,7 @@ class _Plan:
         )
         arity = command.arity
         self.least, self.most = (arity, arity) if arity >= 0 else (-arity, 1 << 31)
-        self.write = bool(command.spec.flags & _MAY_WRITE)
+        self.write = CommandFlag.WRITE in command.spec.flags or command.name in _MAY_REPLICATE
         # Nothing but arity and rights stands between it and its handler.
         self.simple = (
             command.scope is Scope.KEYSPACE

@@ -63,36 +63,21 @@ def _printed(number: float, form: bytes) -> bytes:
     return form % float(number)
 
 
-_MAX_EXACT: Final = 2.0**63
+# Up to here a whole number is printed as an integer.
+_MAX_INTEGER: Final = 1 << 62
 
 
 def argument_of(value: Any) -> bytes | None:
-    """Return an argument of redis.call as bytes, None if it is neither string nor number.
-
-    A whole number is printed as an integer, any other with the fewest digits that tell it.
-    """
+    """Return an argument of redis.call as bytes, None if it is neither string nor number."""
     kind = value.__class__
     if kind is bytes:
         return bytes(value)
-    if kind is int:
-        return b"%d" % value if -(1 << 63) <= value < 1 << 63 else _double(float(value))
-    if kind is float:
-        return _double(value)
+    if kind is int and -_MAX_INTEGER <= value <= _MAX_INTEGER:
+        return b"%d" % value
+    if kind is int or kind is float:
+        number = float(value)
+        return format_double(number) if math.isfinite(number) else _printed(number, b"%.17g")
     return None
-
-
-def _double(number: float) -> bytes:
-    if not math.isfinite(number):
-        return _printed(number, b"%.17g")
-    return (
-        format_double(number)
-        if abs(number) < 1e17 or not number.is_integer()
-        else (_long_double(number))
-    )
-
-
-def _long_double(number: float) -> bytes:
-    return repr(number).encode()
 
 
 # -- what a call replied ---------------------------------------------------------------------------
@@ -231,7 +216,7 @@ NULL: Final = TwoReplies(b"$-1\r\n", b"_\r\n")
 
 def integer_text(number: float) -> bytes:
     """Return the encoded integer of a number that is no integer, or a large one."""
-    if not math.isfinite(number) or not -_MAX_EXACT <= number < _MAX_EXACT:
+    if not math.isfinite(number) or not -(2.0**63) <= number < 2.0**63:
         return b":%d\r\n" % -(1 << 63)
     return b":%d\r\n" % int(number)
 

@@ -244,7 +244,7 @@ class Libraries:
                 if signed:
                     shift = min(size, 8) * 8
                     number &= (1 << shift) - 1
-                    if number >> (shift - 1):
+                    if shift and number >> (shift - 1):
                         number -= 1 << shift
                 found.append(number)
             elif option in ("f", "d"):

@@ -531,7 +531,6 @@ do
 
   local function is_invalid_number(at)
     local first = sub(text, at, at)
-    if first == "+" then return true end
     if first == "-" then
       at = at + 1
       first = sub(text, at, at)
@@ -586,7 +585,7 @@ do
     local kind = plain[first]
     if kind then return kind, nil, at, at + 1 end
     if first == '"' then return string_token(at) end
-    if find(first, "[%d+-]") then
+    if find(first, "[%d-]") or accept_invalid and first == "+" then
       if not accept_invalid and is_invalid_number(at) then
         return "T_ERROR", "invalid number", at
       end
@@ -775,7 +774,7 @@ function encode(out, value, resp, depth)
   else
     local text = field(value, "err", "string")
     if text then
-      out[n + 1] = "-" .. one_line(sub(text, 1, 1) == "-" and sub(text, 2) or text) .. "\r\n"
+      out[n + 1] = "-" .. one_line(text) .. "\r\n"
       return
     end
     text = field(value, "ok", "string")
@@ -846,7 +845,10 @@ local function finish(ok, value)
   if ended then return ENDED, ended end
   if not ok then
     if type(value) ~= "table" then return ENDED, tostring(value) end
-    return FAILED, field(value, "err", "string"), field(value, "source", "string"),
+    local text = rawget(value, "err")
+    if type(text) == "number" then text = tostring(text) end
+    if type(text) ~= "string" then text = nil end
+    return FAILED, text, field(value, "source", "string"),
       field(value, "line", "number"), rawget(value, "ignore_error_stats_update") and true or false
   end
   local kind = type(value)

@@ -94,7 +94,7 @@ def reply_of_result(lua: Lua, result: Any, name: bytes) -> Reply:
             raise errors.script_out_of_memory()
         raise errors.script_ended(result[1], name)
     _, text, source, line, counted = result
-    message = b"ERR unknown error" if text is None else text.removeprefix(b"-")
+    message = b"ERR unknown error" if text is None else text
     if source is not None and line is not None:
         message = b"%b script: %b, on %b:%d." % (message, name, source, line)
     error = ReplyError(message)
