@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from random import Random
 
+from shoal.proto.directives import Config
 from shoal.proto.errors import ReplyError
 from shoal.proto.replies import encode
 from shoal.proto.slots import SLOTS
 from shoal.worker.commands import load_all
 from shoal.worker.keyspace import Store
 from shoal.worker.scripting.service import Scripting, scripting_of
+from shoal.worker.server import Facts, Server
 
 load_all()
 
@@ -31,17 +33,24 @@ def library(text: str) -> Argv:
     return b"FUNCTION", b"LOAD", b"REPLACE", b"#!lua name=lib\n" + text.encode("latin-1")
 
 
+def worker() -> Server:
+    """Return the only worker of a server."""
+    store = Store(range(SLOTS), 16, Random(1))
+    facts = Facts("", 0, 0, "", "", "", 0, [])
+    return Server(0, 1, Config(), store, facts, 0)
+
+
 class Scripts:
     """A partition whose scripts run at once.
 
     Attributes:
         logged: what the last script has logged.
-        busy: what ends a script at its next look at the time.
     """
 
     def __init__(self) -> None:
         self.store = Store(range(SLOTS), 16, Random(1))
         self.scripting: Scripting = scripting_of(self.store)
+        self.scripting.around.server = worker()
         self.logged: list[Argv] = []
 
     def run(self, text: str, *args: bytes, keys: tuple[bytes, ...] = (), resp: int = 2) -> bytes:

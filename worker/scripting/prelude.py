@@ -921,6 +921,8 @@ local function listed(t)
   return n, unpack(out, 1, n)
 end
 
+for name in raw_pairs(raw) do raw._G[name] = nil end
+
 return run, run_lists, call_with, call_function, load_library, load_text, keep, forget, listed,
   where, cjson_encode, cjson_decode, null
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from shoal.proto import errors
@@ -32,11 +32,23 @@ class Lua:
         life: how many runtimes there have been; what one has compiled is of no use to the next.
     """
 
-    def __init__(self, around: Surroundings, more: dict[str, Any]) -> None:
-        """Args: more: what the prelude is offered beyond the API and the libraries."""
+    def __init__(
+        self,
+        around: Surroundings,
+        more: dict[str, Any],
+        on_drop: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Make none yet.
+
+        Args:
+            around: the worker.
+            more: what the prelude is offered beyond the API and the libraries.
+            on_drop: called before a runtime goes: whoever has compiled something forgets it.
+        """
         self.run = ScriptRun(around)
         self._around = around
         self._more = more
+        self._on_drop = on_drop
         self._runtime: Runtime | None = None
         self.life = 0
 
@@ -68,6 +80,7 @@ class Lua:
     def drop(self) -> None:
         """Throw the runtime away, and its memory with it."""
         if self._runtime is not None:
+            self._on_drop()
             self._runtime.close()
             self._runtime = None
             del self.run.runtime

@@ -70,7 +70,7 @@ class Scripting:
     def __init__(self, store: Store) -> None:
         """Begin without scripts and functions."""
         self.around = Surroundings(store)
-        self._lua = Lua(self.around, {"functions": False})
+        self._lua = Lua(self.around, {"functions": False}, self._forget_compiled)
         self._scripts: dict[bytes, Script] = {}
         self._by_body: dict[bytes, Script] = {}
         self._evicted: OrderedDict[bytes, None] = OrderedDict()  # may be, the oldest first
@@ -120,6 +120,10 @@ class Scripting:
         """Return the text of a script in the cache."""
         script = self._scripts.get(sha.lower())
         return None if script is None else script.body
+
+    def _forget_compiled(self) -> None:
+        for script in self._scripts.values():
+            script.function = None
 
     def fetched(self, sha: bytes, answers: Iterable[object]) -> None:
         """Take what the workers' SCRIPT EXISTS have answered: a script's text from one of them, or
