@@ -337,6 +337,16 @@ class Config:
         3000, WORKER, MUTABLE, "Bytes of a sparse HyperLogLog.", high=LLONG_MAX, unsigned=True
     )
 
+    # Scripts
+    busy_reply_threshold = IntDirective(
+        5000,
+        WORKER,
+        MUTABLE,
+        "Milliseconds after which a script is slow: others are told BUSY; 0 or less: never.",
+        high=LLONG_MAX,
+        alias="lua-time-limit",
+    )
+
     def __init__(self) -> None:
         """Start with the defaults, read from no file."""
         self.file = ""  # absolute path of the configuration file

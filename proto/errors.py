@@ -1023,3 +1023,224 @@ def bad_checksum() -> ReplyError:
 def bad_data_format() -> ReplyError:
     """Build the error of RESTORE with what is no value."""
     return ReplyError("ERR Bad data format")
+
+
+# -- scripts and functions ------------------------------------------------------------------------
+
+
+def no_script() -> ReplyError:
+    """Build the error of EVALSHA with a script that nobody has."""
+    return ReplyError("NOSCRIPT No matching script. Please use EVAL.")
+
+
+def numkeys_negative() -> ReplyError:
+    """Build the error of a negative number of keys."""
+    return ReplyError("ERR Number of keys can't be negative")
+
+
+def bad_number_of_keys() -> ReplyError:
+    """Build the error of FCALL with a number of keys that is none."""
+    return ReplyError("ERR Bad number of keys provided")
+
+
+def script_does_not_compile(message: bytes) -> ReplyError:
+    """Build the error of a script that is no Lua."""
+    return ReplyError(b"ERR Error compiling script (new function): %b" % message)
+
+
+def invalid_shebang() -> ReplyError:
+    """Build the error of a script whose first line, with #!, is its only one."""
+    return ReplyError("ERR Invalid script shebang")
+
+
+def unexpected_shebang_engine(engine: bytes) -> ReplyError:
+    """Build the error of a script in another language."""
+    return ReplyError(b"ERR Unexpected engine in script shebang: %b" % engine)
+
+
+def unknown_shebang_option(option: bytes) -> ReplyError:
+    """Build the error of an option of a script's first line that is not flags=."""
+    return ReplyError(b"ERR Unknown lua shebang option: %b" % option)
+
+
+def unexpected_shebang_flag(flag: bytes) -> ReplyError:
+    """Build the error of a flag that no script can have."""
+    return ReplyError(b"ERR Unexpected flag in script shebang: %b" % flag)
+
+
+def script_with_write_flag() -> ReplyError:
+    """Build the error of a script that may write, called by a command that may not."""
+    return ReplyError("ERR Can not execute a script with write flag using *_ro command.")
+
+
+def script_out_of_memory() -> ReplyError:
+    """Build the error of a script that needs more than MAX_SCRIPT_MEMORY_BYTES."""
+    return ReplyError("ERR the script was ended: it needs more memory than a script may have")
+
+
+def script_ended(why: bytes, name: bytes) -> ReplyError:
+    """Build the error of a script that was ended from outside."""
+    return ReplyError(b"ERR %b script: %b" % (why, name))
+
+
+def script_foreign_key() -> ReplyError:
+    """Build the error of a script that uses a key of another partition."""
+    return ReplyError(
+        "CROSSSLOT Script attempted to access a key of another partition than its declared keys"
+    )
+
+
+def script_key_locked() -> ReplyError:
+    """Build the error of a script that uses a key it has not declared, while a command over several
+    partitions holds it.
+    """
+    return try_again("an undeclared key of the script is held by a command over partitions")
+
+
+def script_spans_partitions(name: bytes) -> ReplyError:
+    """Build the error of a script that calls a command over all partitions."""
+    return ReplyError(b"ERR a script can't call '%b' with several workers" % name)
+
+
+def script_flush_options() -> ReplyError:
+    """Build the error of SCRIPT FLUSH with another option."""
+    return ReplyError("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
+
+
+def script_debug_options() -> ReplyError:
+    """Build the error of SCRIPT DEBUG with another mode."""
+    return ReplyError("ERR Use SCRIPT DEBUG YES/SYNC/NO")
+
+
+def not_busy() -> ReplyError:
+    """Build the error of SCRIPT KILL and FUNCTION KILL when nothing runs."""
+    return ReplyError("NOTBUSY No scripts in execution right now.")
+
+
+def missing_library_metadata() -> ReplyError:
+    """Build the error of a library without #!."""
+    return ReplyError("ERR Missing library metadata")
+
+
+def invalid_library_metadata() -> ReplyError:
+    """Build the error of a library whose first line is its only one, or has open quotes."""
+    return ReplyError("ERR Invalid library metadata")
+
+
+def invalid_metadata_value(value: bytes) -> ReplyError:
+    """Build the error of a word in a library's first line that is not name=."""
+    return ReplyError(b"ERR Invalid metadata value given: %b" % value)
+
+
+def several_library_names() -> ReplyError:
+    """Build the error of a library with two names."""
+    return ReplyError("ERR Invalid metadata value, name argument was given multiple times")
+
+
+def no_library_name() -> ReplyError:
+    """Build the error of a library without a name."""
+    return ReplyError("ERR Library name was not given")
+
+
+def bad_library_name() -> ReplyError:
+    """Build the error of a name of a library or a function."""
+    return ReplyError(
+        "ERR Library names can only contain letters, numbers, or underscores(_) and must be at"
+        " least one character long"
+    )
+
+
+def no_such_engine(engine: bytes) -> ReplyError:
+    """Build the error of a library in another language."""
+    return ReplyError(b"ERR Engine '%b' not found" % engine)
+
+
+def library_exists(name: bytes) -> ReplyError:
+    """Build the error of FUNCTION LOAD without REPLACE."""
+    return ReplyError(b"ERR Library '%b' already exists" % name)
+
+
+def restored_library_exists(name: bytes) -> ReplyError:
+    """Build the error of FUNCTION RESTORE with a library that is there already."""
+    return ReplyError(b"ERR Library %b already exists" % name)
+
+
+def function_exists(name: bytes) -> ReplyError:
+    """Build the error of a function that another library has."""
+    return ReplyError(b"ERR Function %b already exists" % name)
+
+
+def no_functions_registered() -> ReplyError:
+    """Build the error of a library that registers nothing."""
+    return ReplyError("ERR No functions registered")
+
+
+def library_does_not_compile(message: bytes) -> ReplyError:
+    """Build the error of a library that is no Lua."""
+    return ReplyError(b"ERR Error compiling function: %b" % message)
+
+
+def library_fails(message: bytes) -> ReplyError:
+    """Build the error of a library that raises one as it is loaded."""
+    return ReplyError(b"ERR Error registering functions: %b" % message)
+
+
+def no_such_library() -> ReplyError:
+    """Build the error of FUNCTION DELETE."""
+    return ReplyError("ERR Library not found")
+
+
+def no_such_function() -> ReplyError:
+    """Build the error of FCALL."""
+    return ReplyError("ERR Function not found")
+
+
+def not_a_function() -> ReplyError:
+    """Build the error of a payload that is not of FUNCTION DUMP."""
+    return ReplyError("ERR given type is not a function")
+
+
+def functions_not_loaded() -> ReplyError:
+    """Build the error of a payload that is cut short."""
+    return ReplyError("ERR Failed loading library data")
+
+
+def unknown_load_option(option: bytes) -> ReplyError:
+    """Build the error of FUNCTION LOAD with another option."""
+    return ReplyError(b"ERR Unknown option given: %b" % c_string(option))
+
+
+def unknown_list_argument(argument: bytes) -> ReplyError:
+    """Build the error of FUNCTION LIST with another argument."""
+    return ReplyError(b"ERR Unknown argument %b" % c_string(argument))
+
+
+def list_name_missing() -> ReplyError:
+    """Build the error of FUNCTION LIST LIBRARYNAME without the name."""
+    return ReplyError("ERR library name argument was not given")
+
+
+def function_flush_options() -> ReplyError:
+    """Build the error of FUNCTION FLUSH with another option."""
+    return ReplyError("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")
+
+
+def bad_restore_policy() -> ReplyError:
+    """Build the error of FUNCTION RESTORE with another policy."""
+    return ReplyError(
+        "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE."
+    )
+
+
+def busy_script() -> ReplyError:
+    """Build the error of a command that has to wait for a slow script."""
+    return ReplyError(
+        "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
+    )
+
+
+def busy_function() -> ReplyError:
+    """Build the error of a command that has to wait for a slow function."""
+    return ReplyError(
+        "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE."
+    )

@@ -181,3 +181,16 @@ MAX_SHAPE_NAME_BYTES: Final = 64
 # Bytes of one dumped value that are compressed (LZF takes 0.3 us for each, in this language), the
 # rest stays as it is: a worker stops for 20 ms at most.
 MAX_COMPRESSED_BYTES: Final = 1 << 16
+
+# Bytes of one Lua runtime; Redis has no bound there. As much as the largest value, so that a script
+# can handle that. A script that needs more ends, and its runtime is made anew.
+MAX_SCRIPT_MEMORY_BYTES: Final = 512 * 1024 * 1024
+
+# Of these, what is left for the arguments and results that Python pushes and for an error about it.
+SCRIPT_MEMORY_SLACK_BYTES: Final = 8 * 1024 * 1024
+
+# Lua instructions between two looks at the time a script takes: about 1 ms.
+SCRIPT_HOOK_COUNT: Final = 100_000
+
+# Scripts that EVAL has brought, as in Redis; what SCRIPT LOAD has brought stays until SCRIPT FLUSH.
+MAX_EVAL_SCRIPTS: Final = 500

@@ -29,6 +29,9 @@ from shoal.proto.numbers import INT64_MAX, format_double, parse_double, parse_in
 
 VERSION: Final = 12
 
+FUNCTION_2: Final = 245
+"""What stands before the text of a library of functions."""
+
 
 class Kind(IntEnum):
     """What the first byte of a value says. Those with a comment are only read."""
@@ -428,6 +431,11 @@ class Reader:
         self._data = data
         self.at = 0
         self._end = len(data)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all was read."""
+        return self.at >= self._end
 
     def raw(self, size: int) -> bytes:
         """Return so many bytes as they are."""
@@ -840,7 +848,12 @@ _FOOTER_BYTES: Final = _U16.size + _U64.size
 
 def seal(kind: Kind, body: bytes) -> bytes:
     """Return what DUMP answers for a value."""
-    data = b"%c%b%b" % (kind, body, _U16.pack(VERSION))
+    return seal_bare(b"%c%b" % (kind, body))
+
+
+def seal_bare(body: bytes) -> bytes:
+    """Return a payload with its version and checksum (FUNCTION DUMP)."""
+    data = body + _U16.pack(VERSION)
     return data + _U64.pack(crc64(data))
 
 

@@ -50,12 +50,23 @@ decrby key:key decrement:integer
 del key:key...
 dump key:key
 echo message
+eval script numkeys:integer [key:key...] [arg...]
+eval_ro script numkeys:integer [key:key...] [arg...]
+evalsha sha1 numkeys:integer [key:key...] [arg...]
+evalsha_ro sha1 numkeys:integer [key:key...] [arg...]
 exists key:key...
 expire key:key seconds:integer [condition(NX|XX|GT|LT)@7.0.0]
 expireat key:key unix-time-seconds:unix-time [condition(NX|XX|GT|LT)@7.0.0]
 expiretime key:key
+fcall function numkeys:integer [key:key...] [arg...]
+fcall_ro function numkeys:integer [key:key...] [arg...]
 flushall [flush-type(ASYNC@4.0.0|SYNC@6.2.0)]
 flushdb [flush-type(ASYNC@4.0.0|SYNC@6.2.0)]
+function|delete library-name
+function|flush [flush-type(ASYNC|SYNC)]
+function|list [LIBRARYNAME=library-name-pattern] [WITHCODE]
+function|load [REPLACE] function-code
+function|restore serialized-value [policy(FLUSH|APPEND|REPLACE)]
 geoadd key:key [condition(NX|XX)@6.2.0] [CH=change:token@6.2.0] data(longitude:double
     latitude:double member)...
 geodist key:key member1 member2 [unit(M|KM|FT|MI)]
@@ -176,6 +187,10 @@ rpushx key:key element...
 sadd key:key member...
 scan cursor:integer [MATCH=pattern:pattern] [COUNT=count:integer] [TYPE=type@6.0.0]
 scard key:key
+script|debug mode(YES|SYNC|NO)
+script|exists sha1...
+script|flush [flush-type(ASYNC|SYNC)@6.2.0]
+script|load script
 sdiff key:key...
 sdiffstore destination:key key:key1...
 select index:integer

@@ -17,7 +17,7 @@ so effects happen in the order sent.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shoal.proto import errors
@@ -68,6 +68,7 @@ from shoal.worker.registry import (
     Wait,
     resolve,
 )
+from shoal.worker.scripting.service import scripting_of
 from shoal.worker.server import Server
 
 if TYPE_CHECKING:
@@ -114,6 +115,15 @@ class _Rounds(NamedTuple):
     db: int
     extra: tuple[bytes, ...]
     rounds: int
+
+
+class _Fetch:
+    """A script that a home asks all workers for."""
+
+    __slots__ = ("conn", "sha")
+
+    def __init__(self, conn: Connection, sha: bytes) -> None:
+        self.conn, self.sha = conn, sha
 
 
 class RemoteWait:
@@ -182,7 +192,7 @@ class Dispatcher:
         self._hots: dict[Context, tuple[Hot, HotValues, HotStreams, DirectCommands]] = {}
         self._contexts: dict[Context, Context] = {}
         self._tables: dict[tuple[int, int, bool, bool], dict[bytes, Callable[..., Any]]] = {}
-        self._refs: dict[int, _Span | tuple[Connection, int]] = {}
+        self._refs: dict[int, _Span | _Fetch | tuple[Connection, int]] = {}
         self._last_ref = 0
         self._last_handle = 0
         self.now_ms = 0  # monotonic, set by the loop once per turn: deadlines
@@ -232,6 +242,14 @@ class Dispatcher:
         )
         self.transactions = Transactions(self.server, ways)
         self.server.transactions = self.store.transactions = self.transactions
+        self._scripting = scripting_of(self.store)
+        around = self._scripting.around
+        around.server = self.server
+        around.span_alone = self._answer_alone
+        around.is_locked = self._is_held
+        around.disk_error = lambda: self.disk_error
+        around.count_error = self._count_error
+        around.clock_ns = self._clock_ns
 
     # -- a connection's state ----------------------------------------------------------------------
 
@@ -442,6 +460,8 @@ class Dispatcher:
                 return self._route(conn, command, argv)
             if command.scope is Scope.SERVER:
                 return self._span(conn, command, argv, [])
+            if command.scope is Scope.SCRIPT:
+                return self._script(conn, command, argv)
             reply = self._call(command, command.handler, client, argv)
             if reply is LATER:
                 return bool(conn.blocked)
@@ -683,7 +703,8 @@ class Dispatcher:
         The caller serves those who wait for what it changed, when it has put the reply in its
         place.
         """
-        if command.write and self.disk_error is not None:
+        # Each command that a script calls is refused for itself.
+        if command.write and self.disk_error is not None and command.scope is not Scope.SCRIPT:
             command.rejected += 1
             self._count_error(self.disk_error[1:-2])
             if command.spec.name == _EXEC:
@@ -1158,9 +1179,16 @@ class Dispatcher:
         """Do all of a spanning command where there is one partition."""
         if command.write and self.disk_error is not None:
             return self.disk_error
-        reply = self._part_reply(command, argv, db, resp)
+        reply = self._answer_alone(command, argv, db, resp)
         if self.store.dirty or self.store.effects:
             self._log_effects(db, argv)
+        return reply
+
+    def _answer_alone(
+        self, command: Command, argv: list[bytes], db: int, resp: int
+    ) -> bytes | Wait:
+        """The same for a script, which logs later."""
+        reply = self._part_reply(command, argv, db, resp)
         return self._merge(command, [PartAnswer(self.server.index, (), reply)], resp)
 
     def decode_part(self, blob: bytes) -> Part:
@@ -1272,6 +1300,9 @@ class Dispatcher:
     def on_answer(self, ref: int, replies: dict[int, Any]) -> None:
         """The coordinator has all parts' answers to one of our clients' commands."""
         span = self._refs.pop(ref)
+        if isinstance(span, _Fetch):
+            self._fetched(span, replies.values())
+            return
         assert isinstance(span, _Span)
         if span.borrowing is not None:
             ((reply,),) = replies.values()
@@ -1412,8 +1443,55 @@ class Dispatcher:
     def on_refuse(self, ref: int, text: bytes) -> None:
         """The coordinator has refused a spanning command; nothing was run."""
         span = self._refs.pop(ref)
+        if isinstance(span, _Fetch):  # NOSCRIPT: the client may try with the script itself
+            self._fetched(span, ())
+            return
         assert isinstance(span, _Span)
         self.fill(span.conn, span.at, ReplyError(text).encode())
+
+    # -- scripts -----------------------------------------------------------------------------------
+
+    def _script(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
+        """Run a script or function at the owner of its keys, which may not have the script."""
+        if command.name not in (b"evalsha", b"evalsha_ro") or self.server.workers == 1:
+            return self._route(conn, command, argv)
+        sha = argv[1]
+        body = self._scripting.body_of(sha)
+        if body is None:
+            if len(sha) == 40 and not self._scripting.is_absent(sha):
+                return self._fetch_script(conn, sha)
+            return self._route(conn, command, argv)
+        positions = command.spec.key_positions(argv)
+        if positions and self._slot_peer[key_slot(argv[positions[0]])] is not None:
+            name = b"EVAL" if command.write else b"EVAL_RO"
+            argv = [name, body, *argv[2:]]
+            command = resolve(argv)
+        return self._route(conn, command, argv)
+
+    def _fetch_script(self, conn: Connection, sha: bytes) -> Stop:
+        """Ask all workers for a script that we do not know; the command is tried again then."""
+        if not conn.waiting:
+            argv = [b"SCRIPT", b"EXISTS", sha]
+            blob = marshal.dumps((0, (), False, argv, 2, 0), 2)
+            self._last_ref += 1
+            self._refs[self._last_ref] = _Fetch(conn, sha)
+            parts = dict.fromkeys(range(self.server.workers), blob)
+            self.uplink.messages.append((SPAN, self._last_ref, parts, False))
+            conn.waiting += 1
+        return self._block(conn, Block.REPLY, retry=True)
+
+    def _fetched(self, fetch: _Fetch, answers: Iterable[object]) -> None:
+        self._scripting.fetched(fetch.sha, answers)
+        self._filled(fetch.conn, 1)
+
+    def _is_held(self, db: int, key: bytes, write: bool) -> bool:
+        """Tell whether a spanning command holds a key's slot, for a script that did not wait."""
+        if not self.participant.busy:
+            return False
+        slot = key_slot(key)
+        if write:
+            return self.store.gate.is_locked(db, slot)
+        return self.store.database(db).read[slot] is None
 
     def call_supervisor(self, conn: Connection, request: tuple[Any, ...]) -> None:
         """Send a client's request to the supervisor; its reply fills the placeholder."""

@@ -96,6 +96,7 @@ class _ListEnd:
         if value.__class__ is not List or value.expire_ms:
             return self._pop(argv)
         chain = value.chain
+        element: bytes | None
         if chain is not None and len(chain.nodes) > 2:  # it stays one of several nodes
             element = chain.pop(self._left)
         else:

@@ -245,6 +245,8 @@ class Store:
         # here meanwhile (`worker/borrowing.py`).
         self.borrowed: set[tuple[int, bytes]] | None = None
         self.transactions: Any  # worker.multi.Transactions
+        # worker.scripting.service.Scripting, made at its first use
+        self.scripting: Any = None
         self.active_expire = True
         self.expire_paused = False  # CLIENT PAUSE: what has expired is missing, but stays for now
         self.hits = 0

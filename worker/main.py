@@ -40,6 +40,7 @@ from shoal.worker.migrate import transfer
 from shoal.worker.participant import Participant
 from shoal.worker.peers import Peer, Uplink
 from shoal.worker.replay import Replayer, ReplayError
+from shoal.worker.scripting.service import scripting_of
 from shoal.worker.server import Facts, Server
 from shoal.worker.values import rebuild
 from shoal.worker.values.limits import LIMITS
@@ -548,7 +549,11 @@ class Worker:
 
 
 def dump(store: Store, db: int, slots: range) -> Iterator[tuple[bytes, ...]]:
-    """Yield the commands that rebuild the keys of a database that lie in `slots`."""
+    """Yield the commands that rebuild the keys of a database that lie in `slots`; with those of
+    database 0 come the functions.
+    """
+    if db == 0:
+        yield from scripting_of(store).functions.rebuild()
     view = store.view(db)
     for slot in slots:
         for key, value in view.db.keys_in(slot).items():

@@ -1,11 +1,12 @@
 """The command table, and the decorator that fills it.
 
 A command is declared where it is implemented, by `@command`, with everything COMMAND tells about
-it. The three scopes say where a handler runs and what it gets first:
+it. The scopes say where a handler runs and what it gets first:
 
 - `KEYSPACE`: on the owner of its keys, `handler(ks: Keyspace, *args)`; pure with respect to I/O.
 - `CLIENT`: at the client's home, `handler(client: Client, *args)`.
 - `SERVER`: on every worker, `handler(server: Server, *args)`; the answers are merged.
+- `SCRIPT`: as `KEYSPACE`; the home sees to it that the owner has the script.
 
 `args` are argv without the command's name (without container and name for a subcommand). A handler
 returns a `Reply`, raises `ReplyError`, or returns `LATER` after it arranged for the reply to come.
@@ -82,6 +83,7 @@ class Scope(Enum):
     KEYSPACE = auto()
     CLIENT = auto()
     SERVER = auto()
+    SCRIPT = auto()
 
 
 class LockScope(Enum):
@@ -226,12 +228,14 @@ def command(
     key_flags: Callable[[Sequence[bytes]], tuple[str, ...]] | None = None,
     guard: Callable[[Any], None] | None = None,
     borrowed: Borrowed | None = None,
+    writes: bool = False,
 ) -> Callable[[F], F]:
     """Declare a command; its summary is the first line of the handler's docstring.
 
     Args: as in `CommandSpec`; `name` is `SET`, or `CLIENT|KILL` for a subcommand, declared after
         its container. route: for a command without keys that one partition answers: argv -> slot of
-        the partition (SCAN). guard: see `Command`.
+        the partition (SCAN). guard: see `Command`. writes: it may write, though its flags do not
+        say so (scripts): to locks, to pauses, and when its worker dies, it is a write.
     """
 
     def declare(handler: F) -> F:
@@ -260,7 +264,7 @@ def command(
             handler=handler,
             scope=scope,
             spanning=spanning,
-            write=CommandFlag.WRITE in flags,
+            write=writes or CommandFlag.WRITE in flags,
             no_auth=CommandFlag.NO_AUTH in flags,
             blocks=CommandFlag.BLOCKING in flags,
             arity=arity,

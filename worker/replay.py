@@ -16,6 +16,7 @@ from shoal.worker.direct import DirectCommands
 from shoal.worker.hot import Hot
 from shoal.worker.keyspace import Store
 from shoal.worker.registry import resolve
+from shoal.worker.scripting.service import scripting_of
 
 
 class ReplayError(Exception):
@@ -94,10 +95,11 @@ class Replayer:
         self.failed += 1
 
     def clear(self) -> None:
-        """Empty every database, and begin with database 0 again."""
+        """Empty every database, forget the functions, and begin with database 0 again."""
         for db in self._store.databases():
             self._store.flush(db.index)
         self._store.garbage.clear()
+        scripting_of(self._store).functions.flush()
         self._select(0)
 
 

@@ -22,6 +22,7 @@ FAMILIES: Final = (
     "waiting",
     "migrate",
     "transactions",
+    "scripting",
     "connection",
     "client",
     "server",

@@ -1,0 +1,487 @@
+"""`redis.call` and what stands beside it: how a running script acts on this partition.
+
+One `ScriptRun` serves all runs of a runtime, one after the other. Every command that a script calls
+passes through `ScriptRun.call`: there it is looked up, allowed or not, its keys are checked, its
+handler runs, and its effects are put aside. After the run they are the effects of the script, which
+are logged as one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Final
+
+from shoal.proto import errors
+from shoal.proto.errors import ReplyError
+from shoal.proto.replies import encode
+from shoal.proto.spec import REDIS_VERSION, CommandFlag
+from shoal.worker.client import Client
+from shoal.worker.registry import LATER, Command, Scope, Wait, find
+from shoal.worker.scripting.convert import argument_of, value_of
+from shoal.worker.scripting.engine import RaisedError, Value
+
+if TYPE_CHECKING:
+    from shoal.worker.keyspace import Keyspace, Store
+    from shoal.worker.scripting.engine import Runtime
+    from shoal.worker.server import Server
+
+# To a read-only script these are writes too (MAY_REPLICATE, a flag that COMMAND does not show).
+_MAY_REPLICATE: Final = frozenset({b"pfcount", b"publish", b"spublish"})
+
+# Commands of the scope CLIENT that a script may call: they ask for nothing that only the client's
+# own connection has.
+_OF_CLIENT: Final = frozenset(
+    {b"ping", b"echo", b"time", b"select", b"lastsave", b"lolwut", b"command"}
+)
+
+REPL_ALL: Final = 3
+
+
+class Surroundings:
+    """What a run needs of the worker around it.
+
+    Attributes:
+        server: None while the log is replayed, when no script runs.
+        span_alone: `span_alone(command, argv, db, resp)` does all of a spanning command where there
+            is one partition, and returns its encoded reply.
+        is_locked: `is_locked(db, key, write)` tells whether a spanning command holds keys of its
+            slot; None when nobody does.
+        disk_error: returns why writes are refused, an encoded error, or None.
+        count_error: is told the text of every error that a call meets.
+        log_script: writes what redis.log says, with its level from 0 to 3.
+        busy: asked while a script runs longer than busy-reply-threshold, with its start
+            (monotonic ns); returns why it must end, or None.
+        clock_ns: monotonic.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Surround the partition `store`, with nothing yet."""
+        self.store = store
+        self.server: Server | None = None
+        self.span_alone: Callable[[Command, list[bytes], int, int], bytes | Wait]
+        self.is_locked: Callable[[int, bytes, bool], bool] | None = None
+        self.disk_error: Callable[[], bytes | None] = _none
+        self.count_error: Callable[[bytes], None] = _ignore
+        self.log_script: Callable[[int, bytes], None] = _ignore_log
+        self.busy: Callable[[int], bytes | None] = _never
+        self.clock_ns: Callable[[], int] = lambda: 0
+
+
+def _none() -> None:
+    return None
+
+
+def _ignore(_: bytes) -> None:
+    pass
+
+
+def _ignore_log(_: int, __: bytes) -> None:
+    pass
+
+
+def _never(_: int) -> None:
+    return None
+
+
+class _Plan:
+    """What is known of a command before its arguments."""
+
+    __slots__ = ("command", "handler", "key_first", "least", "most", "simple", "write")
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self.handler = command.handler
+        keys = command.spec.keys
+        # The only key is the first argument.
+        self.key_first = (
+            len(keys) == 1
+            and keys[0].begin == 1
+            and not (keys[0].last or keys[0].keynum or keys[0].keyword or keys[0].unknown)
+        )
+        arity = command.arity
+        self.least, self.most = (arity, arity) if arity >= 0 else (-arity, 1 << 31)
+        self.write = CommandFlag.WRITE in command.spec.flags or command.name in _MAY_REPLICATE
+        # Nothing but arity and rights stands between it and its handler.
+        self.simple = (
+            command.scope is Scope.KEYSPACE
+            and bool(keys)
+            and CommandFlag.NOSCRIPT not in command.spec.flags
+            and command.guard is None
+            and command.route is None
+            and not (command.subcommands or command.variants)
+        )
+
+
+class ScriptRun:
+    """The script that runs, as redis.call sees it.
+
+    Attributes:
+        name: of the script, 40 hex digits, or of the function.
+        resp: protocol of the replies to calls, and of booleans that the script returns.
+        read_only: writes are refused.
+        wrote: it has changed something: it can't be killed any more.
+        running: a script runs; outside of a run no command can be called.
+        started_ns: when it began (monotonic).
+    """
+
+    def __init__(self, around: Surroundings) -> None:
+        """Begin outside of a run."""
+        self._around = around
+        self._store = around.store
+        self.runtime: Runtime
+        self._plans: dict[bytes, _Plan] = {}
+        self._view: Keyspace
+        self._db = 0
+        self._selected = -1  # the db that the effects put aside are for
+        self._home_db = 0
+        self._effects: list[tuple[bytes, ...]] = []
+        self._dirty = 0
+        self._declared: Collection[bytes] = ()
+        self._check_keys = False
+        self._client: Client | None = None
+        self.name = b""
+        self._log_before: Callable[[int, tuple[bytes, ...]], None] | None = None
+        self.resp = 2
+        self.read_only = False
+        self.wrote = False
+        self.running = False
+        self.started_ns = 0
+
+    def offered(self) -> dict[str, Any]:
+        """Return the functions by the names that the prelude asks for."""
+        parts = [int(part) for part in REDIS_VERSION.split(".")]
+        return {
+            "call": self.call,
+            "pcall": self.pcall,
+            "sha1hex": self.sha1hex,
+            "setresp": self.setresp,
+            "set_repl": self.set_repl,
+            "acl_check_cmd": self.acl_check_cmd,
+            "log": self.log,
+            "version": REDIS_VERSION.encode(),
+            "version_number": parts[0] << 16 | parts[1] << 8 | parts[2],
+        }
+
+    # -- a run -------------------------------------------------------------------------------------
+
+    def begin(self, ks: Keyspace, keys: Collection[bytes], read_only: bool, name: bytes) -> None:
+        """Let a script of this name run over `ks`, which has declared `keys`."""
+        store = self._store
+        around = self._around
+        self._view = ks
+        self._db = self._home_db = ks.db.index
+        self._declared = keys
+        self._check_keys = around.server is not None and around.server.workers > 1
+        self.name = name
+        self.resp = 2
+        self.read_only = read_only
+        self.wrote = False
+        self.running = True
+        self._dirty = 0
+        self._effects = []
+        self._selected = self._db
+        self.started_ns = around.clock_ns()
+        # What expires meanwhile has its place between the script's effects.
+        self._log_before = store.log
+        if store.log is not None:
+            store.log = self._put_aside
+
+    def end(self) -> None:
+        """Hand what the script has changed to whoever ran it, as the effects of one command."""
+        store = self._store
+        store.log = self._log_before
+        self.running = False
+        self._client = None
+        if self._selected != self._home_db:
+            self._effects.append((b"SELECT", b"%d" % self._home_db))
+        store.dirty = self._dirty
+        store.effects = self._effects or None
+
+    def _put_aside(self, db: int, argv: tuple[bytes, ...]) -> None:
+        if db != self._selected:
+            self._effects.append((b"SELECT", b"%d" % db))
+            self._selected = db
+        self._effects.append(argv)
+
+    # -- commands ----------------------------------------------------------------------------------
+
+    def call(self, *args: Value) -> Value:
+        """redis.call: the reply as a Lua value; an error of the command is one of the script."""
+        reply = self._reply(args)
+        if reply[0] == 45:  # -
+            raise RaisedError(reply[1:-2], RaisedError.COUNTED)
+        return value_of(self.runtime, reply, self.resp)
+
+    def pcall(self, *args: Value) -> Value:
+        """redis.pcall: as redis.call, and an error is a table with `err`."""
+        try:
+            reply = self._reply(args)
+        except RaisedError as error:
+            if error.kind == RaisedError.FATAL:
+                raise
+            return self._error_table(error.text, False)
+        if reply[0] == 45:
+            return self._error_table(reply[1:-2], True)
+        return value_of(self.runtime, reply, self.resp)
+
+    def _error_table(self, text: bytes, counted: bool) -> Value:
+        self.runtime.afford(len(text))
+        fields: dict[bytes, Value] = {b"err": text}
+        if counted:
+            fields[b"ignore_error_stats_update"] = True
+        return self.runtime.table(fields)
+
+    def _reply(self, args: tuple[Value, ...]) -> bytes:
+        """Run a command and return its encoded reply, an error too."""
+        if not self.running:
+            raise RaisedError(
+                b"ERR redis.call/pcall can only be called inside a script invocation",
+                RaisedError.TABLE,
+            )
+        argv = _texts(args)
+        plan = self._plans.get(argv[0])
+        if plan is None:
+            plan = self._plan(argv)
+            if plan is None:
+                return self._refuse(_UNKNOWN)
+        if not plan.least <= len(argv) <= plan.most:
+            plan.command.rejected += 1
+            return self._refuse(_WRONG_ARITY)
+        if not plan.simple:
+            return self._special(plan, argv)
+        if plan.write:
+            refusal = self._write_refused(plan)
+            if refusal is not None:
+                return refusal
+        if self._check_keys:
+            refusal = self._foreign(plan, argv)
+            if refusal is not None:
+                return refusal
+        return self._run(plan, argv, self._view)
+
+    def _plan(self, argv: list[bytes]) -> _Plan | None:
+        entry = find(argv[0])
+        if entry is None:
+            return None
+        if len(argv) > 1:
+            if entry.subcommands:
+                sub = entry.subcommands.get(argv[1].lower())
+                return None if sub is None else _Plan(sub)
+            if entry.variants:
+                return _Plan(entry)  # DEBUG: no script may call it
+        plan = _Plan(entry)
+        if not entry.subcommands:
+            # Bounded: the spellings that scripts use of the names in the table.
+            if len(self._plans) > 4096:
+                self._plans.clear()
+            self._plans[argv[0]] = plan
+        return plan
+
+    def _refuse(self, refusal: bytes) -> bytes:
+        self._around.count_error(refusal[1:-2])
+        return refusal
+
+    def _write_refused(self, plan: _Plan) -> bytes | None:
+        if self.read_only:
+            return self._refuse(_READ_ONLY)
+        if plan.command.write:
+            refusal = self._around.disk_error()
+            if refusal is not None:
+                return self._refuse(refusal)
+        return None
+
+    def _foreign(self, plan: _Plan, argv: list[bytes]) -> bytes | None:
+        """Return an error if a key is not ours, or is held by a spanning command."""
+        if plan.key_first:
+            keys = [argv[1]]
+        else:
+            keys = [argv[at] for at in plan.command.spec.key_positions(argv)]
+        view, is_locked = self._view, self._around.is_locked
+        for key in keys:
+            if not view.owns(key):
+                return self._refuse(errors.script_foreign_key().encode())
+            # Declared keys were waited for; in another database they are others.
+            undeclared = key not in self._declared or self._db != self._home_db
+            if undeclared and is_locked is not None and is_locked(self._db, key, plan.write):
+                return self._refuse(errors.script_key_locked().encode())
+        return None
+
+    def _run(self, plan: _Plan, argv: list[bytes], first: Any) -> bytes:
+        """Call a handler, and put its effects aside."""
+        store = self._store
+        store.dirty = 0
+        store.effects = None
+        command = plan.command
+        command.calls += 1
+        try:
+            reply = encode(plan.handler(first, *argv[command.skip :]), self.resp)
+        except ReplyError as error:
+            command.failed += 1
+            self._around.count_error(error.text)
+            reply = error.encode()
+        dirty, effects = store.dirty, store.effects
+        if dirty or effects:
+            self._take(dirty, [tuple(argv)] if effects is None else effects)
+        return reply
+
+    def _take(self, dirty: int, effects: list[tuple[bytes, ...]]) -> None:
+        """Put the effects of a call aside."""
+        self._dirty += dirty
+        self.wrote = True
+        if self._selected != self._db:
+            self._effects.append((b"SELECT", b"%d" % self._db))
+            self._selected = self._db
+        self._effects += effects
+
+    def _special(self, plan: _Plan, argv: list[bytes]) -> bytes:
+        """Run what is no command over keys, or is not allowed."""
+        command, spec = plan.command, plan.command.spec
+        if CommandFlag.NOSCRIPT in spec.flags or command.guard is not None:
+            return self._refuse(_NOT_ALLOWED)
+        if plan.write:
+            refusal = self._write_refused(plan)
+            if refusal is not None:
+                return refusal
+        server = self._around.server
+        assert server is not None
+        if command.scope is Scope.CLIENT:
+            return self._run_for_client(plan, argv, server)
+        if command.scope is Scope.KEYSPACE and not (command.spanning or command.route):
+            if self._check_keys:
+                refusal = self._foreign(plan, argv)
+                if refusal is not None:
+                    return refusal
+            return self._run(plan, argv, self._view)
+        if server.workers > 1 or (command.spanning is not None and command.spanning.supervisor):
+            return self._refuse(errors.script_spans_partitions(command.name).encode())
+        if command.spanning is None or spec.keys:
+            return self._run(plan, argv, self._view)
+        store = self._store
+        store.dirty, store.effects = 0, None
+        reply = encode(self._around.span_alone(command, argv, self._db, self.resp), self.resp)
+        dirty, effects = store.dirty, store.effects
+        if dirty or effects:
+            self._take(dirty, [tuple(argv)] if effects is None else effects)
+        return reply
+
+    def _run_for_client(self, plan: _Plan, argv: list[bytes], server: Server) -> bytes:
+        """Run a command that wants a client, with one that has only database and protocol."""
+        command = plan.command
+        if command.name.partition(b"|")[0] not in _OF_CLIENT:
+            return self._refuse(_NOT_ALLOWED)
+        client = self._client
+        if client is None:
+            client = self._client = Client(server, 0, b"", b"", -1)
+            client.authenticated = True
+        client.db, client.resp = self._db, self.resp
+        command.calls += 1
+        try:
+            reply = command.handler(client, *argv[command.skip :])
+        except ReplyError as error:
+            command.failed += 1
+            self._around.count_error(error.text)
+            return error.encode()
+        assert reply is not LATER, command.name
+        if client.db != self._db:
+            self._db = client.db
+            self._view = self._store.view(client.db)
+        return encode(reply, self.resp)
+
+    # -- beside it ---------------------------------------------------------------------------------
+
+    def sha1hex(self, *args: Value) -> bytes:
+        """redis.sha1hex."""
+        if len(args) != 1:
+            raise RaisedError(b"ERR wrong number of arguments", RaisedError.TABLE)
+        text = argument_text(args[0])
+        return hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
+
+    def setresp(self, *args: Value) -> None:
+        """redis.setresp: the protocol of the replies to calls."""
+        if len(args) != 1:
+            raise RaisedError(b"ERR redis.setresp() requires one argument.", RaisedError.TABLE)
+        number = _integer(args[0])
+        if number not in (2, 3):
+            raise RaisedError(b"ERR RESP version must be 2 or 3.", RaisedError.TABLE)
+        self.resp = number
+
+    def set_repl(self, *args: Value) -> None:
+        """redis.set_repl: checked; what a script changes is always logged."""
+        if len(args) != 1:
+            raise RaisedError(b"ERR redis.set_repl() requires one argument.", RaisedError.TABLE)
+        if _integer(args[0]) & ~REPL_ALL:
+            raise RaisedError(
+                b"ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or"
+                b" REPL_NONE.",
+                RaisedError.TABLE,
+            )
+
+    def acl_check_cmd(self, *args: Value) -> bool:
+        """redis.acl_check_cmd: whether the client may call this; all of them may do all."""
+        argv = _texts(args)
+        entry = find(argv[0])
+        known = entry is not None
+        if entry is not None and entry.subcommands and len(argv) > 1:
+            known = argv[1].lower() in entry.subcommands
+        if not known:
+            raise RaisedError(
+                b"ERR Invalid command passed to redis.acl_check_cmd()", RaisedError.TABLE
+            )
+        return True
+
+    def log(self, *args: Value) -> None:
+        """redis.log: a line in the server's log."""
+        if len(args) < 2:
+            raise RaisedError(b"ERR redis.log() requires two arguments or more.", RaisedError.TABLE)
+        if args[0].__class__ not in (int, float):
+            raise RaisedError(
+                b"ERR First argument must be a number (log level).", RaisedError.TABLE
+            )
+        level = int(args[0])
+        if not 0 <= level <= 3:
+            raise RaisedError(b"ERR Invalid log level.", RaisedError.TABLE)
+        texts = [argument_text(arg) for arg in args[1:]]
+        self._around.log_script(level, b" ".join(texts))
+
+
+def _integer(value: Value) -> int:
+    """Return a number as an int, 0 for what is none, as lua_tonumber and a cast do."""
+    text = argument_of(value)
+    try:
+        return 0 if text is None else int(float(text))
+    except (ValueError, OverflowError):
+        return 0
+
+
+def argument_text(value: Value) -> bytes:
+    """Return a string or number as Lua's tostring does, empty for anything else."""
+    if value.__class__ is float:
+        return b"%.14g" % value
+    text = argument_of(value)
+    return b"" if text is None else text
+
+
+def _texts(args: tuple[Value, ...]) -> list[bytes]:
+    """Return the arguments of a command as bytes. Raises: RaisedError."""
+    if not args:
+        raise RaisedError(
+            b"ERR Please specify at least one argument for this redis lib call", RaisedError.TABLE
+        )
+    argv = list(args)
+    for at, arg in enumerate(argv):
+        if arg.__class__ is not bytes:
+            text = argument_of(arg)
+            if text is None:
+                raise RaisedError(
+                    b"ERR Lua redis lib command arguments must be strings or integers",
+                    RaisedError.TABLE,
+                )
+            argv[at] = text
+    return argv
+
+
+_UNKNOWN: Final = b"-ERR Unknown Redis command called from script\r\n"
+_WRONG_ARITY: Final = b"-ERR Wrong number of args calling Redis command from script\r\n"
+_NOT_ALLOWED: Final = b"-ERR This Redis command is not allowed from script\r\n"
+_READ_ONLY: Final = b"-ERR Write commands are not allowed from read-only scripts.\r\n"
