@@ -1078,11 +1078,6 @@ def script_out_of_memory() -> ReplyError:
     return ReplyError("ERR the script was ended: it needs more memory than a script may have")
 
 
-def script_ended(why: bytes, name: bytes) -> ReplyError:
-    """Build the error of a script that was ended from outside."""
-    return ReplyError(b"ERR %b script: %b" % (why, name))
-
-
 def script_foreign_key() -> ReplyError:
     """Build the error of a script that uses a key of another partition."""
     return ReplyError(
@@ -1115,6 +1110,15 @@ def script_debug_options() -> ReplyError:
 def not_busy() -> ReplyError:
     """Build the error of SCRIPT KILL and FUNCTION KILL when nothing runs."""
     return ReplyError("NOTBUSY No scripts in execution right now.")
+
+
+def unkillable() -> ReplyError:
+    """Build the error of SCRIPT KILL and FUNCTION KILL when something was written already."""
+    return ReplyError(
+        "UNKILLABLE Sorry the script already executed write commands against the dataset. You can"
+        " either wait the script termination or kill the server in a hard way using the SHUTDOWN"
+        " NOSAVE command."
+    )
 
 
 def missing_library_metadata() -> ReplyError:

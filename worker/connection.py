@@ -562,6 +562,18 @@ class Connection(Link):
         return self.blocked is Block.KEYS and self._dispatcher.unblock(self, with_error=with_error)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nothing of this client is under way: no command, no reply."""
+        return not (
+            self.closed
+            or self.waiting
+            or self.blocked
+            or self.out
+            or self._outbox
+            or self._has_input()
+        )
+
+    @property
     def owes_head(self) -> bool:
         """Whether replies may stand in front of one that has not come."""
         if self.blocked is Block.KEYS and len(self.out) == 1:

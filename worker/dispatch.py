@@ -35,6 +35,7 @@ from shoal.proto.limits import (
 from shoal.proto.messages import CALL, DONE, SPAN, SUPERVISOR
 from shoal.proto.replies import Array, Reply, encode
 from shoal.proto.slots import SLOTS, key_slot, owner_of
+from shoal.proto.spec import CommandFlag
 from shoal.worker.blocking import Blocking, State, Waiter
 from shoal.worker.borrowing import Borrower, Borrowing, Change, Transacted, executor_key
 from shoal.worker.client import ReplyMode
@@ -68,11 +69,17 @@ from shoal.worker.registry import (
     Wait,
     resolve,
 )
+from shoal.worker.scripting.api import ScriptRun
 from shoal.worker.scripting.service import scripting_of
 from shoal.worker.server import Server
 
 if TYPE_CHECKING:
     from shoal.worker.aof import Segment
+
+
+def _nothing() -> None:
+    pass
+
 
 _HTTP: Final = (b"post", b"host:")
 Stop = bool
@@ -189,6 +196,9 @@ class Dispatcher:
         # Of a hop or a part: the supervisor puts those of all workers into one frame.
         self._max_reply_bytes = min(MAX_HOP_REPLY_BYTES, MAX_FRAME_BYTES // (server.workers + 1))
         self._paused: dict[Connection, None] = {}
+        self._slow: ScriptRun | None = None  # a script that runs too long
+        self.script_conn: Connection | None = None  # the last that has called one
+        self.pump: Callable[[], None] = _nothing  # the loop's: serves a little while one is slow
         self._hots: dict[Context, tuple[Hot, HotValues, HotStreams, DirectCommands]] = {}
         self._contexts: dict[Context, Context] = {}
         self._tables: dict[tuple[int, int, bool, bool], dict[bytes, Callable[..., Any]]] = {}
@@ -250,6 +260,8 @@ class Dispatcher:
         around.disk_error = lambda: self.disk_error
         around.count_error = self._count_error
         around.clock_ns = self._clock_ns
+        around.busy = self._while_it_runs
+        around.ended = self._slow_has_ended
 
     # -- a connection's state ----------------------------------------------------------------------
 
@@ -258,6 +270,7 @@ class Dispatcher:
         client = conn.client
         plain = (
             client.authenticated
+            and self._slow is None
             and client.reply_mode is ReplyMode.ON
             and conn.blocked is not Block.CLOSING
         )
@@ -1453,6 +1466,7 @@ class Dispatcher:
 
     def _script(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
         """Run a script or function at the owner of its keys, which may not have the script."""
+        self.script_conn = conn
         if command.name not in (b"evalsha", b"evalsha_ro") or self.server.workers == 1:
             return self._route(conn, command, argv)
         sha = argv[1]
@@ -1483,6 +1497,54 @@ class Dispatcher:
     def _fetched(self, fetch: _Fetch, answers: Iterable[object]) -> None:
         self._scripting.fetched(fetch.sha, answers)
         self._filled(fetch.conn, 1)
+
+    def _while_it_runs(self, run: ScriptRun) -> bytes | None:
+        """A script takes its time: serve a little if that is too much; say why it must end."""
+        limit_ms = self.server.config.busy_reply_threshold
+        if limit_ms <= 0 or self._clock_ns() - run.started_ns < limit_ms * 1_000_000:
+            return None
+        if self._slow is None:
+            self._slow = run
+            run.slow = True
+            # All commands of clients go this way now, and cost nothing at other times.
+            self.execute = self._execute_while_slow  # type: ignore[method-assign]
+            self.rebind_all()
+        self.pump()
+        return run.killed
+
+    def _slow_has_ended(self) -> None:
+        self._slow = None
+        del self.execute
+        self.rebind_all()
+
+    def _execute_while_slow(self, conn: Connection, argv: list[bytes]) -> Stop:
+        """Run one of the few commands that are allowed, refuse any other with BUSY."""
+        run = self._slow
+        assert run is not None
+        try:
+            command = resolve(argv)
+            allowed = CommandFlag.ALLOW_BUSY in command.spec.flags
+            kind = command.name.partition(b"|")[0]
+            if kind in (b"script", b"function"):  # each has its KILL
+                allowed = allowed and (kind == b"function") == bool(run.command)
+            elif kind == b"shutdown":
+                allowed = b"NOSAVE" in map(bytes.upper, argv)
+            if conn.client.authenticated and not allowed:
+                raise errors.busy_function() if run.command else errors.busy_script()
+        except ReplyError as error:
+            self._count_error(error.text)
+            self._reply(conn, error.encode())
+            return bool(conn.blocked)
+        return Dispatcher.execute(self, conn, argv)
+
+    def take_early(self, blob: bytes) -> None:
+        """A part has come while a script is slow, and is run after it: if it is a kill, that is
+        done now.
+        """
+        command: Any = self.decode_part(blob).command
+        words = [word.upper() for word in command[0][:2]]
+        if words in ([b"SCRIPT", b"KILL"], [b"FUNCTION", b"KILL"]):
+            self._scripting.kill_early(function=words[0] == b"FUNCTION")
 
     def _is_held(self, db: int, key: bytes, write: bool) -> bool:
         """Tell whether a spanning command holds a key's slot, for a script that did not wait."""

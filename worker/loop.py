@@ -116,6 +116,8 @@ class Loop:
         self._leaving = False
         self._disk_text: str | None = None
         self._left: set[int] = set()  # peers whose last frame to us has come
+        self._received: list[tuple[Connection, bytes]] = []  # in this turn
+        dispatcher.pump = self._pump
         self.cron_ms = 100
         self.on_message: Callable[[tuple[Any, ...]], None]
         self.on_descriptors: Callable[[bytes, list[int]], None]
@@ -228,8 +230,8 @@ class Loop:
         dispatcher.now_ms = started_ns // 1_000_000
         self._store.now_ms = time.time_ns() // 1_000_000
         conns = self._conns
-        received = []
-        piped = bool(self._others)
+        self._received = received = []
+        piped = bool(self._others or self._inbox)
         for fd, event in events:
             conn = conns.get(fd)
             if conn is not None:
@@ -389,6 +391,55 @@ class Loop:
             if not data:
                 raise Stopped
             self.on_descriptors(data, fds)
+
+    # -- while a script is slow --------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Serve a little in the middle of a turn, in which a script takes too long.
+
+        Clients that have nothing under way are received from and answered: BUSY, mostly. What the
+        supervisor says is kept for the next turn, but for an end, and for SCRIPT KILL, which is
+        done at once. Frames of peers stay in their pipes. Nothing that this turn has prepared
+        leaves: its effects are not in the log yet.
+        """
+        dispatcher, uplink = self._dispatcher, self._uplink
+        prepared, dispatcher.flushable = dispatcher.flushable, []
+        messages, uplink.messages = uplink.messages, []
+        under_way = {conn for conn, _ in self._received}
+        for fd, event in self._poller.poll(0):
+            conn = self._conns.get(fd)
+            if (
+                conn is not None
+                and event == IN
+                and conn is not dispatcher.script_conn
+                and conn not in under_way
+                and conn.is_idle
+            ):
+                data = conn.receive()
+                if data:
+                    conn.accept_input(data)
+        if any(fd == uplink.read_fd for fd, _ in self._pipes.poll(0)):
+            self._take_urgent()
+        for conn in dispatcher.flushable:
+            conn.flush(head=True)
+        dispatcher.flushable = prepared
+        if uplink.messages:
+            uplink.send_turn(time.monotonic_ns())
+            if uplink.outbox_bytes:
+                self._wait_for_room(uplink)
+        uplink.messages = messages
+
+    def _take_urgent(self) -> None:
+        frames = self._uplink.receive()
+        if frames is None:
+            raise Stopped
+        for stamp, seq, messages in frames:
+            for message in messages:
+                if message[0] == m.STOP:
+                    raise Stopped
+                if message[0] == m.LOCK:
+                    self._dispatcher.take_early(message[2])
+            self._inbox.append((stamp, m.SUPERVISOR, seq, messages))
 
     # -- the end of the turn -----------------------------------------------------------------------
 

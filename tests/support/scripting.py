@@ -12,6 +12,7 @@ from shoal.worker.commands import load_all
 from shoal.worker.keyspace import Store
 from shoal.worker.scripting.service import Scripting, scripting_of
 from shoal.worker.server import Facts, Server
+from support.keyspace import NOW_MS
 
 load_all()
 
@@ -49,6 +50,8 @@ class Scripts:
 
     def __init__(self) -> None:
         self.store = Store(range(SLOTS), 16, Random(1))
+        self.store.now_ms = NOW_MS
+        self.store.log = lambda db, argv: None
         self.scripting: Scripting = scripting_of(self.store)
         self.scripting.around.server = worker()
         self.logged: list[Argv] = []

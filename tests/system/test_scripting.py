@@ -104,7 +104,7 @@ def test_locks(shoal: Shoal) -> None:
 
 def is_restarted(server: Shoal, worker: int, before: int) -> bool:
     state = server.status()["workers"][worker]
-    return state["state"] == "serving" and state["pid"] != before
+    return bool(state["state"] == "serving" and state["pid"] != before)
 
 
 def test_functions_outlive_workers_and_servers(durable: Shoal) -> None:

@@ -17,6 +17,7 @@ from shoal.proto.replies import (
     Reply,
     array,
     bulk,
+    bulk_array,
     integer,
     map_reply,
     set_reply,
@@ -55,6 +56,15 @@ _KEYS_OF_SHA_RO: Final = (KeySpec(2, keynum=True, flags=("RO", "access")),)
 _EVERY_NODE: Final = ("request_policy:all_nodes", "response_policy:all_succeeded")
 _EVERY_SHARD: Final = ("request_policy:all_shards", "response_policy:all_succeeded")
 _ONE_SHARD: Final = ("request_policy:all_shards", "response_policy:one_succeeded")
+
+
+def _merge_kill(answers: Sequence[PartAnswer]) -> Reply:
+    outcomes = {answer.reply for answer in answers if isinstance(answer.reply, bytes)}
+    if bulk(b"OK") in outcomes:
+        return OK
+    if bulk(b"UNKILLABLE") in outcomes:
+        raise errors.unkillable()
+    raise errors.not_busy()
 
 
 # -- scripts ---------------------------------------------------------------------------------------
@@ -257,12 +267,12 @@ def script_help(client: Client) -> Reply:
     acl=("scripting",),
     complexity="O(1)",
     tips=_ONE_SHARD,
-    scope=Scope.CLIENT,
+    scope=Scope.SERVER,
+    spanning=Spanning(LockScope.NOTHING, _merge_kill),
 )
-def script_kill(client: Client) -> Reply:
+def script_kill(server: Server) -> Reply:
     """Terminates a server-side Lua script during execution."""
-    # While one runs nothing else does, but `busy` of the run.
-    raise errors.not_busy()
+    return bulk(scripting_of(server.store).killed(function=False))
 
 
 @command(
@@ -431,11 +441,12 @@ def function_help(client: Client) -> Reply:
     acl=("scripting",),
     complexity="O(1)",
     tips=_ONE_SHARD,
-    scope=Scope.CLIENT,
+    scope=Scope.SERVER,
+    spanning=Spanning(LockScope.NOTHING, _merge_kill),
 )
-def function_kill(client: Client) -> Reply:
+def function_kill(server: Server) -> Reply:
     """Terminates a function during execution."""
-    raise errors.not_busy()
+    return bulk(scripting_of(server.store).killed(function=True))
 
 
 def _shown(one: Function) -> Reply:
@@ -542,6 +553,20 @@ def function_restore(ks: Keyspace, payload: bytes, *policies: bytes) -> Reply:
     return OK
 
 
+def _running(ks: Keyspace) -> Reply:
+    scripting = scripting_of(ks.store)
+    run = scripting.running
+    if run is None:
+        return NULL
+    return map_reply(
+        [
+            (bulk(b"name"), bulk(run.name)),
+            (bulk(b"command"), bulk_array(run.command)),
+            (bulk(b"duration_ms"), integer(scripting.duration_ms(run))),
+        ]
+    )
+
+
 @command(
     "FUNCTION|STATS",
     since="7.0.0",
@@ -563,7 +588,7 @@ def function_stats(ks: Keyspace) -> Reply:
     )
     return map_reply(
         [
-            (bulk(b"running_script"), NULL),
+            (bulk(b"running_script"), _running(ks)),
             (bulk(b"engines"), map_reply([(bulk(b"LUA"), counts)])),
         ]
     )

@@ -37,6 +37,8 @@ _OF_CLIENT: Final = frozenset(
 
 REPL_ALL: Final = 3
 
+KILLED: Final = b"Script killed by user with SCRIPT KILL..."
+
 
 class Surroundings:
     """What a run needs of the worker around it.
@@ -50,8 +52,8 @@ class Surroundings:
         disk_error: returns why writes are refused, an encoded error, or None.
         count_error: is told the text of every error that a call meets.
         log_script: writes what redis.log says, with its level from 0 to 3.
-        busy: asked while a script runs longer than busy-reply-threshold, with its start
-            (monotonic ns); returns why it must end, or None.
+        busy: asked every SCRIPT_HOOK_COUNT instructions, with the run; returns why it must end, or
+            None. ended: called after a run that was `slow`.
         clock_ns: monotonic.
     """
 
@@ -64,7 +66,8 @@ class Surroundings:
         self.disk_error: Callable[[], bytes | None] = _none
         self.count_error: Callable[[bytes], None] = _ignore
         self.log_script: Callable[[int, bytes], None] = _ignore_log
-        self.busy: Callable[[int], bytes | None] = _never
+        self.busy: Callable[[ScriptRun], bytes | None] = _never
+        self.ended: Callable[[], None] = _none
         self.clock_ns: Callable[[], int] = lambda: 0
 
 
@@ -80,7 +83,7 @@ def _ignore_log(_: int, __: bytes) -> None:
     pass
 
 
-def _never(_: int) -> None:
+def _never(_: ScriptRun) -> None:
     return None
 
 
@@ -123,6 +126,9 @@ class ScriptRun:
         wrote: it has changed something: it can't be killed any more.
         running: a script runs; outside of a run no command can be called.
         started_ns: when it began (monotonic).
+        slow: it has run longer than busy-reply-threshold.
+        killed: why it must end, None while it may go on.
+        command: what has called it, for FUNCTION STATS; empty for scripts.
     """
 
     def __init__(self, around: Surroundings) -> None:
@@ -147,6 +153,9 @@ class ScriptRun:
         self.wrote = False
         self.running = False
         self.started_ns = 0
+        self.slow = False
+        self.killed: bytes | None = None
+        self.command: tuple[bytes, ...] = ()
 
     def offered(self) -> dict[str, Any]:
         """Return the functions by the names that the prelude asks for."""
@@ -178,6 +187,8 @@ class ScriptRun:
         self.read_only = read_only
         self.wrote = False
         self.running = True
+        self.slow = False
+        self.killed = None
         self._dirty = 0
         self._effects = []
         self._selected = self._db
@@ -195,8 +206,17 @@ class ScriptRun:
         self._client = None
         if self._selected != self._home_db:
             self._effects.append((b"SELECT", b"%d" % self._home_db))
+        if self.slow:
+            self._around.ended()
         store.dirty = self._dirty
         store.effects = self._effects or None
+
+    def kill(self) -> bool:
+        """Let the run end at its next look at the time; False if it has written something."""
+        if self.wrote:
+            return False
+        self.killed = KILLED
+        return True
 
     def _put_aside(self, db: int, argv: tuple[bytes, ...]) -> None:
         if db != self._selected:

@@ -332,6 +332,7 @@ class Functions:
         lua = self.lua
         runtime = lua.runtime
         lua.run.begin(ks, args[:count], read_only, function.name)
+        lua.run.command = (b"FCALL", name, numkeys, *args)
         try:
             result = runtime.call(function.number, args[:count], args[count:])
         except OutOfMemoryError:

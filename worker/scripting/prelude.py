@@ -15,7 +15,8 @@ globals are reached by nobody afterwards.
 
 A run returns one value to Python: a string, a number, a boolean or nil; or several, of which the
 first says what they are: ENCODED (RESP2 bytes, and RESP3 bytes if they differ), FAILED (text,
-source and line of the error, and whether it was counted when it was met) or ENDED (why).
+source and line of the error, and whether it was counted when it was met) or ENDED (why, source and
+line).
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ local function c_function(name) return as_function(host(name)) end
 -- Errors ------------------------------------------------------------------------------------------
 
 local ended = false  -- why the script must end: nothing of it runs any more
+local ended_source, ended_line
 local explain = c_function("explain")
 
 local function value_of(e)
@@ -264,7 +266,11 @@ end
 
 local slow = c_function("slow")
 local function on_count()
-  if not ended then ended = slow() or false end
+  if not ended then
+    ended = slow() or false
+    local at = ended and getinfo(2, "Sl")
+    if at then ended_source, ended_line = at.source, at.currentline end
+  end
   if ended then error(ended, 0) end
 end
 sethook(on_count, "", hook_count)
@@ -842,9 +848,9 @@ function encode(out, value, resp, depth)
 end
 
 local function finish(ok, value)
-  if ended then return ENDED, ended end
+  if ended then return ENDED, ended, ended_source, ended_line end
   if not ok then
-    if type(value) ~= "table" then return ENDED, tostring(value) end
+    if type(value) ~= "table" then return ENDED, tostring(value), nil, nil end
     local text = rawget(value, "err")
     if type(text) == "number" then text = tostring(text) end
     if type(text) ~= "string" then text = nil end
@@ -876,19 +882,19 @@ local function lists(count, ...)
 end
 
 local function run(f, count, ...)
-  ended = false
+  ended, ended_source, ended_line = false, nil, nil
   G.KEYS, G.ARGV = lists(count, ...)
   return finish(raw_xpcall(f, on_error))
 end
 
 local function run_lists(f, keys, args)
-  ended = false
+  ended, ended_source, ended_line = false, nil, nil
   G.KEYS, G.ARGV = keys, args
   return finish(raw_xpcall(f, on_error))
 end
 
 local function call_function(id, keys, args)
-  ended = false
+  ended, ended_source, ended_line = false, nil, nil
   local f = callbacks[id]
   return finish(raw_xpcall(function() return f(keys, args) end, on_error))
 end

@@ -75,7 +75,7 @@ class Lua:
         return self.run.resp
 
     def _slow(self) -> bytes | None:
-        return self._around.busy(self.run.started_ns)
+        return self._around.busy(self.run)
 
     def drop(self) -> None:
         """Throw the runtime away, and its memory with it."""
@@ -105,9 +105,11 @@ def reply_of_result(lua: Lua, result: Any, name: bytes) -> Reply:
         if result[1] == MEMORY_ERROR:
             lua.drop()
             raise errors.script_out_of_memory()
-        raise errors.script_ended(result[1], name)
-    _, text, source, line, counted = result
-    message = b"ERR unknown error" if text is None else text
+        _, text, source, line = result
+        message, counted = b"ERR " + text, False
+    else:
+        _, text, source, line, counted = result
+        message = b"ERR unknown error" if text is None else text
     if source is not None and line is not None:
         message = b"%b script: %b, on %b:%d." % (message, name, source, line)
     error = ReplyError(message)

@@ -8,14 +8,14 @@ wherever its keys are, whoever has brought it.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from shoal.proto import errors
 from shoal.proto.limits import MAX_EVAL_SCRIPTS
 from shoal.proto.replies import Reply
-from shoal.worker.scripting.api import Surroundings
+from shoal.worker.scripting.api import ScriptRun, Surroundings
 from shoal.worker.scripting.engine import CompileError, OutOfMemoryError
 from shoal.worker.scripting.functions import Functions
 from shoal.worker.scripting.runs import (
@@ -77,6 +77,8 @@ class Scripting:
         self._absent: dict[bytes, None] = {}  # nobody had them; each is asked for once
         self.evictions = 0
         self.functions = Functions(self.around)
+        # Of parts that have come; so many as the coordinator lets through.
+        self._kills: deque[bytes] = deque()
 
     # -- the cache ---------------------------------------------------------------------------------
 
@@ -157,6 +159,35 @@ class Scripting:
             "number_of_libraries": len(self.functions.libraries),
             "number_of_functions": len(self.functions.functions),
         }
+
+    # -- slow runs ---------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> ScriptRun | None:
+        """What runs, None if nothing does."""
+        for run in (self._lua.run, self.functions.lua.run):
+            if run.running:
+                return run
+        return None
+
+    def duration_ms(self, run: ScriptRun) -> int:
+        """Return how long it has been running."""
+        return (self.around.clock_ns() - run.started_ns) // 1_000_000
+
+    def kill(self, *, function: bool) -> bytes:
+        """Try to end the script, or the function, that runs; return OK, UNKILLABLE or NOTBUSY."""
+        run = self.running
+        if run is None or bool(run.command) != function:
+            return b"NOTBUSY"
+        return b"OK" if run.kill() else b"UNKILLABLE"
+
+    def kill_early(self, *, function: bool) -> None:
+        """The same, for a part of SCRIPT KILL that has come and will run after the script."""
+        self._kills.append(self.kill(function=function))
+
+    def killed(self, *, function: bool) -> bytes:
+        """Return what a part of SCRIPT KILL has done, now or when it came."""
+        return self._kills.popleft() if self._kills else self.kill(function=function)
 
     # -- runs --------------------------------------------------------------------------------------
 
