@@ -29,7 +29,7 @@ from shoal.proto.errors import ReplyError
 from shoal.proto.limits import CHUNK_BYTES, CHUNK_COMMANDS
 from shoal.proto.slots import key_slot
 from shoal.worker.keyspace import Database, Keyspace, Store, Value, expire_of
-from shoal.worker.registry import Command, resolve
+from shoal.worker.registry import Command, Scope, resolve
 from shoal.worker.values import encoding, rebuild, type_name
 from shoal.worker.values.hash import Hash
 from shoal.worker.values.list import List
@@ -348,19 +348,24 @@ class Borrower:
         """Yield what has changed: the worker concerned, the database, the key, and either the
         command that made the change or the value that is there now, None for none.
         """
+        db = command.db
+        script = resolve(command.argv).scope is Scope.SCRIPT
         for argv in effects:
+            if argv[0] == b"SELECT":  # a script has changed it
+                db = int(argv[1])
+                continue
             entry = resolve(list(argv))
             keys = [argv[at] for at in entry.spec.key_positions(argv)]
             borrowed = entry.borrowed
             owners = {self._owner(key) for key in keys} or {self._index}
             if len(owners) == 1:
-                yield owners.pop(), command.db, b"", argv
-            elif borrowed is not None and borrowed.apart is not None:
+                yield owners.pop(), db, b"", argv
+            elif borrowed is not None and borrowed.apart is not None and not script:
                 for one in borrowed.apart(argv, reply):
-                    yield self._owner(one[1]), command.db, one[1], one
+                    yield self._owner(one[1]), db, one[1], one
             else:
-                for db, key in changed:
-                    yield self._owner(key), db, key, _Value(self._store.view(db).stored(key))
+                for at, key in changed:
+                    yield self._owner(key), at, key, _Value(self._store.view(at).stored(key))
                 return  # these are all the changes there are
 
     def _tell(self, ticket: int, part: _Part) -> None:
@@ -456,7 +461,7 @@ def _wholeness(loan: tuple[int, bytes, bool | None]) -> int:
     return 0 if loan[2] is None else 1
 
 
-def executor_key(command: Command, argv: Argv) -> bytes:
+def executor_key(command: Command, argv: Argv, extra: Sequence[bytes]) -> bytes:
     """Return the key whose owner is to run the command: the first one that is written to, which
     need not travel then, else the first one.
     """
@@ -464,7 +469,8 @@ def executor_key(command: Command, argv: Argv) -> bytes:
         if not _WRITTEN.isdisjoint(spec.flags):
             for at in spec.positions(argv):
                 return argv[at]
-    return argv[command.spec.key_positions(argv)[0]]
+    positions = command.spec.key_positions(argv)
+    return argv[positions[0]] if positions else extra[0]
 
 
 def _loan(db: int, key: bytes, value: Value, argv: Argv, lend: bool | None) -> Iterator[Change]:

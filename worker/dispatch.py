@@ -245,6 +245,7 @@ class Dispatcher:
             serve_ready=self._serve_ready,
             span=self._span,
             span_alone=self._span_alone,
+            with_text=self._with_text,
             disk_error=lambda: self.disk_error,
             now_ms=lambda: self.now_ms,
             slot_peer=self._slot_peer,
@@ -1356,7 +1357,7 @@ class Dispatcher:
         keys: dict[int, list[bytes]] = {}
         for key in [*(argv[at] for at in command.spec.key_positions(argv)), *extra]:
             keys.setdefault(self._owner(key), []).append(key)
-        executor = self._owner(executor_key(command, argv))
+        executor = self._owner(executor_key(command, argv, extra))
         borrowed = command.borrowed
         wide = borrowed is not None and borrowed.database is not None
         if wide:  # keys in two databases
@@ -1475,12 +1476,20 @@ class Dispatcher:
             if len(sha) == 40 and not self._scripting.is_absent(sha):
                 return self._fetch_script(conn, sha)
             return self._route(conn, command, argv)
-        positions = command.spec.key_positions(argv)
-        if positions and self._slot_peer[key_slot(argv[positions[0]])] is not None:
-            name = b"EVAL" if command.write else b"EVAL_RO"
-            argv = [name, body, *argv[2:]]
-            command = resolve(argv)
-        return self._route(conn, command, argv)
+        keys = [argv[at] for at in command.spec.key_positions(argv)]
+        if any(self._slot_peer[key_slot(key)] is not None for key in keys):
+            argv = self._with_text(argv)
+        return self._route(conn, resolve(argv), argv)
+
+    def _with_text(self, argv: list[bytes]) -> list[bytes]:
+        """Return an EVALSHA as the EVAL of its script, if we know that."""
+        name = argv[0].lower()
+        if name not in (b"evalsha", b"evalsha_ro"):
+            return argv
+        body = self._scripting.body_of(argv[1])
+        if body is None:
+            return argv
+        return [b"EVAL" if name == b"evalsha" else b"EVAL_RO", body, *argv[2:]]
 
     def _fetch_script(self, conn: Connection, sha: bytes) -> Stop:
         """Ask all workers for a script that we do not know; the command is tried again then."""
@@ -1490,7 +1499,7 @@ class Dispatcher:
             self._last_ref += 1
             self._refs[self._last_ref] = _Fetch(conn, sha)
             parts = dict.fromkeys(range(self.server.workers), blob)
-            self.uplink.messages.append((SPAN, self._last_ref, parts, False))
+            self.uplink.messages.append((SPAN, self._last_ref, parts, False, ()))
             conn.waiting += 1
         return self._block(conn, Block.REPLY, retry=True)
 

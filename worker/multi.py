@@ -45,7 +45,16 @@ from shoal.worker.client import Client, Link, ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.direct import BIG_REPLY
 from shoal.worker.peers import TOUCHED, Peer
-from shoal.worker.registry import COMMANDS, LATER, Command, LockScope, Scope, find, resolve
+from shoal.worker.registry import (
+    COMMANDS,
+    LATER,
+    Command,
+    LockScope,
+    NeedKeys,
+    Scope,
+    find,
+    resolve,
+)
 from shoal.worker.watch import Watches
 
 if TYPE_CHECKING:
@@ -291,6 +300,7 @@ class Ways:
     serve_ready: Callable[[], None]
     span: Callable[[Connection, Command, list[bytes], list[int]], bool]
     span_alone: Callable[[Command, list[bytes], int, int], Reply]
+    with_text: Callable[[list[bytes]], list[bytes]]
     disk_error: Callable[[], bytes | None]
     now_ms: Callable[[], int]
     slot_peer: Sequence[Peer | None]
@@ -750,7 +760,7 @@ class Transactions:
 
     def _run_step(self, client: Client, command: Command, argv: list[bytes]) -> bytes:
         """Run one command of a client whose keys, if any, are all here."""
-        if command.scope is Scope.KEYSPACE:
+        if command.on_keys:
             return self._run_in_block(command, argv, client.db, client.resp)
         if command.scope is Scope.CLIENT:
             reply = self.run_at_home(client, command, argv)
@@ -802,7 +812,7 @@ class Transactions:
                 watching.counts.get(where, 0),
             )
         )
-        items = list(block_of(client, transaction.commands))
+        items = list(block_of(client, transaction.commands, self.ways.with_text))
         blob = marshal.dumps((number, count, joined, items), MARSHAL_VERSION)
         return [EXEC, WRITE if transaction.write else READ, blob]
 
@@ -868,7 +878,10 @@ class Transactions:
     def _run_in_block(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes:
         if command.spanning is not None and not command.spec.keys:  # there is one partition
             return encode(self.ways.span_alone(command, argv, db, resp), resp)
-        return encode(self.ways.run_safely(command, argv, db, resp), resp)
+        try:
+            return encode(self.ways.run_safely(command, argv, db, resp), resp)
+        except NeedKeys:  # too late: the locks are what they are
+            return errors.crossslot().encode()
 
 
 class _Finish:
@@ -941,7 +954,7 @@ class _Finish:
 
     def _go_on(self) -> None:
         for command, argv in self._steps:
-            if command.scope is Scope.KEYSPACE:
+            if command.on_keys:
                 reply: bytes | None = next(self._block)
             else:
                 reply = self._run_at_home(command, argv)
@@ -1004,7 +1017,9 @@ class _CallLink(Link):
         self._ask(request)
 
 
-def block_of(client: Client, steps: Sequence[Step]) -> Iterator[Any]:
+def block_of(
+    client: Client, steps: Sequence[Step], with_text: Callable[[list[bytes]], list[bytes]]
+) -> Iterator[Any]:
     """Yield the commands of a queue that concern keys, each under its context, which is yielded
     when it changes: (database, protocol), as it is at the beginning, or as SELECT and HELLO in the
     queue will have made it.
@@ -1013,8 +1028,9 @@ def block_of(client: Client, steps: Sequence[Step]) -> Iterator[Any]:
     yield context
     trial: Client | None = None
     for command, argv in steps:
-        if command.scope is Scope.KEYSPACE:
-            yield argv
+        if command.on_keys:
+            # Who runs it may not know the script.
+            yield argv if command.scope is Scope.KEYSPACE else with_text(argv)
         elif command.spec.name in _CONTEXT_CHANGERS:
             if trial is None:
                 trial = StandIn(client, None).client

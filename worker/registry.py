@@ -197,6 +197,7 @@ class Command:
     usec: int = 0
     rejected: int = 0
     failed: int = 0
+    on_keys: bool = True  # its handler gets the keyspace
     roams: bool = False  # what it runs into may make it need other keys: `NeedKeys`
     skip: int = 1  # leading arguments that are the name: 2 for a subcommand or a variant
 
@@ -271,7 +272,8 @@ def command(
             route=route,
             guard=guard,
             borrowed=borrowed,
-            roams=any(one.unknown and one.find is None for one in keys),
+            on_keys=scope in (Scope.KEYSPACE, Scope.SCRIPT),
+            roams=scope is Scope.SCRIPT or any(one.unknown and one.find is None for one in keys),
         )
         table = COMMANDS
         if sub:
@@ -318,6 +320,7 @@ def variant(
             blocks=False,
             arity=arity,
             guard=guard or base.guard,
+            on_keys=scope is Scope.KEYSPACE,
             skip=2,
         )
         return handler

@@ -17,7 +17,7 @@ from shoal.proto.errors import ReplyError
 from shoal.proto.replies import encode
 from shoal.proto.spec import REDIS_VERSION, CommandFlag
 from shoal.worker.client import Client
-from shoal.worker.registry import LATER, Command, Scope, Wait, find
+from shoal.worker.registry import LATER, Command, NeedKeys, Scope, Wait, find
 from shoal.worker.scripting.convert import argument_of, value_of
 from shoal.worker.scripting.engine import RaisedError, Value
 
@@ -312,19 +312,28 @@ class ScriptRun:
         return None
 
     def _foreign(self, plan: _Plan, argv: list[bytes]) -> bytes | None:
-        """Return an error if a key is not ours, or is held by a spanning command."""
+        """Return an error if a key is not here, or is held by a spanning command.
+
+        Raises: NeedKeys, while the script has changed nothing: then it is run again with the key.
+        """
         if plan.key_first:
             keys = [argv[1]]
         else:
             keys = [argv[at] for at in plan.command.spec.key_positions(argv)]
         view, is_locked = self._view, self._around.is_locked
+        missing = [key for key in keys if not view.owns(key)]
+        if missing:
+            if not self.wrote:
+                raise NeedKeys(missing)
+            return self._refuse(errors.script_foreign_key().encode())
         for key in keys:
-            if not view.owns(key):
-                return self._refuse(errors.script_foreign_key().encode())
             # Declared keys were waited for; in another database they are others.
             undeclared = key not in self._declared or self._db != self._home_db
             if undeclared and is_locked is not None and is_locked(self._db, key, plan.write):
-                return self._refuse(errors.script_key_locked().encode())
+                if not self.wrote and view.store.borrowed is None:
+                    raise NeedKeys([key])
+                if view.store.borrowed is None or (self._db, key) not in view.store.borrowed:
+                    return self._refuse(errors.script_key_locked().encode())
         return None
 
     def _run(self, plan: _Plan, argv: list[bytes], first: Any) -> bytes:
