@@ -140,6 +140,11 @@ class Client:
         if self.multi is not None or self.watching is not None:
             self.server.transactions.discard(self)
 
+    def gone(self) -> None:
+        """The connection has closed."""
+        if self.kept_multi is not None or self.watching is not None:
+            self.server.transactions.client_gone(self)
+
     def close_soon(self) -> None:
         """Close the connection after the replies queued so far and the current one (QUIT)."""
         self.close_after_reply = True

@@ -527,7 +527,7 @@ class Connection(Link):
             self._dispatcher.forget_paused(self)
         if self.wait is not None:
             self._dispatcher.stop_waiting(self)
-        self._dispatcher.transactions.client_gone(self.client)
+        self.client.gone()
         self.blocked = Block.CLOSING  # nothing more of it is run
         self.drop_input()
         self.out.clear()
