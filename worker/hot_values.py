@@ -100,9 +100,10 @@ class _ListEnd:
         if chain is not None and len(chain.nodes) > 2:  # it stays one of several nodes
             element = chain.pop(self._left)
         else:
-            element = value.pop_one(self._left)
-            if element is None:
+            popped = value.pop_one(self._left)
+            if popped is None:
                 return self._pop(argv)
+            element = popped
         self.pops += 1
         if self._log is not None:
             self._log(self._index, argv)
