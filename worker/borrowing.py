@@ -325,16 +325,16 @@ class Borrower:
                 store.view(db).find(key)  # what has expired goes now, and is logged so
             # What is lent had not expired, and it is not ours to say that it has.
             _install(store, loans)
-            store.expire_paused, store.borrowed = True, keys
+            store.expire_paused = True
+        store.borrowed = keys
         try:
             reply, effects = self._run(command)
             found += self._effects(command, reply, effects, recorder.keys)
         finally:
             store.remove_listener(recorder)
-            store.log, store.expire_paused = log, expire_paused
+            store.log, store.expire_paused, store.borrowed = log, expire_paused, None
             if away:
                 assert loans is not None
-                store.borrowed = None
                 _uninstall(store, loans)
         return reply, found
 

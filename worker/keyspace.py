@@ -241,8 +241,8 @@ class Store:
         self.on_flush: Callable[[int, int | None], None] | None = None
         self._listeners: tuple[Listener, ...] = ()
         self.transfer: Transfer
-        # The keys (db, key) of the borrowing command that runs, and which other workers' values are
-        # here meanwhile (`worker/borrowing.py`).
+        # The keys (db, key) of the command in steps that runs; the values of those that are other
+        # workers' are here meanwhile (`worker/borrowing.py`).
         self.borrowed: set[tuple[int, bytes]] | None = None
         self.transactions: Any  # worker.multi.Transactions
         # worker.scripting.service.Scripting, made at its first use

@@ -323,14 +323,15 @@ class ScriptRun:
         view, is_locked = self._view, self._around.is_locked
         missing = [key for key in keys if not view.owns(key)]
         if missing:
-            if not self.wrote:
+            if not self.wrote and self._db == self._home_db:
                 raise NeedKeys(missing)
             return self._refuse(errors.script_foreign_key().encode())
         for key in keys:
             # Declared keys were waited for; in another database they are others.
             undeclared = key not in self._declared or self._db != self._home_db
             if undeclared and is_locked is not None and is_locked(self._db, key, plan.write):
-                if not self.wrote and view.store.borrowed is None:
+                first = not self.wrote and self._db == self._home_db
+                if first and view.store.borrowed is None:
                     raise NeedKeys([key])
                 if view.store.borrowed is None or (self._db, key) not in view.store.borrowed:
                     return self._refuse(errors.script_key_locked().encode())
