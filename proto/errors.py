@@ -986,3 +986,19 @@ def bad_checksum() -> ReplyError:
 def bad_data_format() -> ReplyError:
     """Build the error of RESTORE with what is no value."""
     return ReplyError("ERR Bad data format")
+
+
+# -- pub/sub and MONITOR ---------------------------------------------------------------------------
+
+
+def not_while_subscribed(name: bytes) -> ReplyError:
+    """Build the error of a command that a subscriber may not call in RESP2."""
+    return ReplyError(
+        b"ERR Can't execute '%b': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are"
+        b" allowed in this context" % name
+    )
+
+
+def not_while_monitoring() -> ReplyError:
+    """Build the error of a command that a client in MONITOR may not call."""
+    return ReplyError("ERR Replica can't interact with the keyspace")

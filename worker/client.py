@@ -9,6 +9,7 @@ from shoal.proto.replies import Node
 from shoal.worker.registry import LATER
 
 if TYPE_CHECKING:
+    from shoal.worker.broker import Subscriptions
     from shoal.worker.server import Server
 
 
@@ -39,6 +40,7 @@ class Client:
         last_command: name of the last command, `client|list` style, in any case; NULL before it.
         input_bytes, output_bytes: received and sent since the connection, in bytes.
         close_after_reply: the connection closes once what is queued has been sent.
+        pubsub: what it has subscribed to, None for nothing; MONITOR counts.
     """
 
     __slots__ = (
@@ -62,6 +64,7 @@ class Client:
         "no_evict",
         "no_touch",
         "output_bytes",
+        "pubsub",
         "reply_mode",
         "resp",
         "server",
@@ -89,6 +92,7 @@ class Client:
         self.input_bytes = self.output_bytes = 0
         self.commands = 0
         self.close_after_reply = False
+        self.pubsub: Subscriptions | None = None
         self.link: Link = _NO_LINK
 
     def select(self, db: int) -> None:
@@ -168,6 +172,9 @@ class Link:
 
     def close(self, reason: str) -> None:
         """Close the connection now, queued replies unsent."""
+
+    def push(self, data: bytes) -> None:
+        """Send bytes that are no reply, in front of replies that have not come."""
 
     def query_bytes(self) -> int:
         """Return the bytes of the incomplete command."""

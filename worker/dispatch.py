@@ -33,13 +33,16 @@ from shoal.proto.limits import (
 from shoal.proto.messages import CALL, DONE, SPAN, SUPERVISOR
 from shoal.proto.replies import Array, Reply, encode
 from shoal.proto.slots import SLOTS, key_slot, owner_of
+from shoal.worker import contexts
 from shoal.worker.blocking import Blocking, State, Waiter
+from shoal.worker.broker import Broker
 from shoal.worker.client import ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.direct import BIG_REPLY, DirectCommands
 from shoal.worker.hot import Hot
 from shoal.worker.hot_streams import HotStreams
 from shoal.worker.hot_values import HotValues
+from shoal.worker.notify import notifier, notifies_of_misses
 from shoal.worker.participant import Claim, Part, Participant
 from shoal.worker.peers import (
     CANCEL,
@@ -136,6 +139,7 @@ class Dispatcher:
         self.blocking: Blocking
         self.segment: Segment | None = server.segment
         self._clock_ns = clock_ns
+        self.broker = server.broker = Broker(self, peers)
         self._slot_peer: list[Peer | None] = [
             peers[owner_of(slot, server.workers)] for slot in range(SLOTS)
         ]
@@ -149,6 +153,7 @@ class Dispatcher:
         self._hots: dict[Context, tuple[Hot, HotValues, HotStreams, DirectCommands]] = {}
         self._contexts: dict[Context, Context] = {}
         self._tables: dict[tuple[int, int, bool, bool], dict[bytes, Callable[..., Any]]] = {}
+        self._fused_reads = self._fused_writes = True
         self._refs: dict[int, _Span | tuple[Connection, int]] = {}
         self._last_ref = 0
         self._last_handle = 0
@@ -180,6 +185,10 @@ class Dispatcher:
         writes = plain and not paused and self.disk_error is None
         conn.context = self._context(client.db, client.resp)
         conn.hot = self._table(client.db, client.resp, reads, writes).get
+        if client.pubsub is not None or self.broker.fed:
+            conn.hot = contexts.find_for(
+                client, conn.hot, self.broker, self._count_error, plain=reads
+            )
 
     def rebind_all(self) -> None:
         """Bind every connection anew: the disk's state or a pause has changed."""
@@ -224,8 +233,25 @@ class Dispatcher:
                 self._hots[db, resp] = ways
             table = self._tables[where] = {}
             for way in reversed(ways):
-                table.update(way.table(reads=reads, writes=writes))
+                fused = way is not ways[-1]
+                table.update(
+                    way.table(
+                        reads=reads and (self._fused_reads or not fused),
+                        writes=writes and (self._fused_writes or not fused),
+                    )
+                )
         return table
+
+    def set_events(self, flags: bytes) -> None:
+        """Take the value of notify-keyspace-events: fused commands tell of no event, so those that
+        would have to are not used.
+        """
+        self.store.notify = notifier(flags, self.broker.send_event)
+        misses = notifies_of_misses(flags)
+        if (self._fused_reads, self._fused_writes) != (not misses, self.store.notify is None):
+            self._fused_reads, self._fused_writes = not misses, self.store.notify is None
+            self._tables.clear()
+            self.rebind_all()
 
     def collect_hot_counts(self) -> None:
         """Add the fused commands' counts to the command table and the statistics."""
@@ -309,6 +335,7 @@ class Dispatcher:
                             hops += 1
                             continue
                 conn.waiting += hops
+                fused = None
                 if self.execute(conn, argv):
                     hops = 0
                     ran -= self._keep_for_later(conn, argv, list(rest))
@@ -374,6 +401,8 @@ class Dispatcher:
             self._count_error(error.text)
             reply = error.encode()
         self._reply(conn, encode(reply, client.resp))
+        if self.broker.pushes:
+            self.broker.flush()
         if client.close_after_reply:
             conn.blocked = Block.CLOSING
             return True
@@ -392,7 +421,8 @@ class Dispatcher:
         pause = self.server.pause
         if pause.until_ms <= self.store.now_ms:
             return False
-        return command.write or not pause.writes_only
+        writes = command.write or command.name in contexts.MAY_REPLICATE
+        return writes or not pause.writes_only
 
     def _reply(self, conn: Connection, reply: bytes) -> None:
         client = conn.client
@@ -651,6 +681,9 @@ class Dispatcher:
         rest = iter(requests)
         for argv in rest:
             if argv.__class__ is tuple:
+                if len(argv) > 2:
+                    self.broker.take_news(peer, argv)
+                    continue
                 context = self._context(*argv)
                 hot = self._hop_table(context)
                 continue
@@ -811,6 +844,9 @@ class Dispatcher:
     # -- blocking commands -------------------------------------------------------------------------
 
     def _serve_ready(self) -> None:
+        broker = self.broker
+        if broker.pushes:  # what the command published, before what it leads to
+            broker.flush()
         if self.blocking.ready:
             self.blocking.serve_ready()
 
@@ -822,6 +858,8 @@ class Dispatcher:
             blocking.on_time(self.now_ms)
         if blocking.ready:
             blocking.serve_ready()
+        if self.broker.pushes:
+            self.broker.flush()
 
     def _attempt(self, waiter: Waiter) -> bytes | None:
         """Run a blocked command again; None if it still has to wait."""

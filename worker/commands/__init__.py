@@ -21,6 +21,7 @@ FAMILIES: Final = (
     "geo",
     "waiting",
     "migrate",
+    "pubsub",
     "connection",
     "client",
     "server",
