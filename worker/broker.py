@@ -125,6 +125,7 @@ class Broker:
         pushes: what `flush` has to hand out: to whom, the bytes, and whether they lack their first
             byte, which depends on the protocol.
         fed: somebody wants to see all commands.
+        told: in this turn something was told that has to be sent before any reply.
     """
 
     def __init__(self, dispatcher: Dispatcher, peers: Sequence[Peer | None]) -> None:
@@ -132,6 +133,7 @@ class Broker:
         self.registry: Registry[Client] = Registry()
         self.pushes: list[tuple[list[Client], bytes, bool]] = []
         self.fed = False
+        self.told = False
         self._dispatcher = dispatcher
         self._server = dispatcher.server
         self._peers = peers
@@ -418,6 +420,7 @@ class Broker:
                 self._lose()
             elif peer.up:
                 peer.requests.append(news)
+                self.told = True
 
     def _lose(self) -> None:
         """Count a message that there is no room for; say so now and then."""
@@ -427,19 +430,27 @@ class Broker:
                 f"Messages and events for other workers that do not keep up are lost: {self.lost}"
             )
 
-    def feed(self, line: bytes) -> None:
-        """Show a line to all that MONITOR."""
+    def feed(self, line: bytes, leaver: Client | None) -> None:
+        """Show a line to all that MONITOR, but for one that is about to leave."""
         topic = self.registry.topics[FEED].get(_FEED_NAME)
         if topic is None:
             return
-        self._push_line(topic, None, line)
+        self._push_line(topic, None, line, leaver)
         if topic.remote:
             self._tell(set(topic.remote), (LINE, 0, line))
 
-    def _push_line(self, topic: Topic[Client], sender: int | None, line: bytes) -> None:
+    def _push_line(
+        self,
+        topic: Topic[Client],
+        sender: int | None,
+        line: bytes,
+        leaver: Client | None = None,
+    ) -> None:
         # A line is a reply to MONITOR, no push: CLIENT REPLY OFF keeps it back.
         clients = [
-            client for client in topic.receivers(sender) if client.reply_mode is ReplyMode.ON
+            client
+            for client in topic.receivers(sender)
+            if client.reply_mode is ReplyMode.ON and client is not leaver
         ]
         if clients:
             self.pushes.append((clients, line, False))

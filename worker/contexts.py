@@ -145,7 +145,8 @@ class Watched:
     def _show(self, entry: Command, argv: list[bytes]) -> None:
         client = self._client
         db = shown_db(entry, client, argv)
-        self._broker.feed(command_line(client.server.time_us(), client, entry, argv, db))
+        line = command_line(client.server.time_us(), client, entry, argv, db)
+        self._broker.feed(line, client if entry.name == b"reset" else None)
 
 
 def _refuse_others(entry: Command) -> errors.ReplyError | None:

@@ -145,6 +145,12 @@ class Peer(Link):
         self.context = None
         self.reply_bytes = 0
 
+    def send_requests(self, stamp_ns: int, seq: int) -> None:
+        """Send the requests of this turn as a frame of their own."""
+        self.send((stamp_ns, seq, self.requests, [], [], []))
+        self.requests = []
+        self.context = None
+
     def reset(self) -> list[Hop]:
         """Close the pipes to a dead process; return the hops whose outcome is unknown, in order."""
         self.close()
