@@ -125,7 +125,7 @@ class Broker:
         pushes: what `flush` has to hand out: to whom, the bytes, and whether they lack their first
             byte, which depends on the protocol.
         fed: somebody wants to see all commands.
-        told: in this turn something was told that has to be sent before any reply.
+        told: in this turn an effect was told that has to be sent before the reply to a hop.
     """
 
     def __init__(self, dispatcher: Dispatcher, peers: Sequence[Peer | None]) -> None:
@@ -364,8 +364,12 @@ class Broker:
 
     # -- messages ----------------------------------------------------------------------------------
 
-    def send(self, kind: int, channel: bytes, message: bytes) -> int:
-        """Send a message to all that have subscribed; return how many clients that are."""
+    def send(self, kind: int, channel: bytes, message: bytes, *, is_effect: bool = False) -> int:
+        """Send a message to all that have subscribed; return how many clients that are.
+
+        Args:
+            is_effect: of a command that may have come from a peer, which will hear the reply.
+        """
         registry = self.registry
         if channel not in registry.topics[kind] and (kind or not registry.topics[PATTERN]):
             return 0
@@ -380,6 +384,7 @@ class Broker:
                 workers.update(topic.remote)
         if workers:
             self._tell(workers, (MESSAGE, kind, channel, message))
+            self.told = self.told or is_effect
         return count
 
     def send_event(self, channel: bytes, message: bytes) -> None:
@@ -390,7 +395,7 @@ class Broker:
             else:
                 self._lose()
             return
-        self.send(CHANNEL, channel, message)
+        self.send(CHANNEL, channel, message, is_effect=True)
 
     def _push(
         self,
@@ -420,7 +425,6 @@ class Broker:
                 self._lose()
             elif peer.up:
                 peer.requests.append(news)
-                self.told = True
 
     def _lose(self) -> None:
         """Count a message that there is no room for; say so now and then."""
@@ -464,6 +468,7 @@ class Broker:
         peer = self._peers[worker]
         if peer is not None:
             self._tell({worker}, (PUSH, client_id, resp2, resp3))
+            self.told = True
             return
         client = self._server.clients.get(client_id)
         if client is not None:

@@ -15,7 +15,7 @@ from support.servers import Server
 FLAGS = "notify-keyspace-events"
 END = b"the end"
 
-STRINGS = {
+STRINGS: dict[str, list[Line]] = {
     "SET": [
         "SET {t}k v",
         "SET {t}k w",
@@ -47,7 +47,7 @@ STRINGS = {
     "BITOP": ["SET {t}a x", "BITOP AND {t}d {t}a {t}a", "BITFIELD {t}a SET u8 0 1", "PFADD {t}h a"],
 }
 
-COLLECTIONS = {
+COLLECTIONS: dict[str, list[Line]] = {
     "lists": ["RPUSH {t}l a b c", "LPUSH {t}l d", "LPOP {t}l", "RPOP {t}l 9", "LPUSHX {t}l a"],
     "lists changed": [
         "RPUSH {t}l a b c",
@@ -124,7 +124,7 @@ COLLECTIONS = {
     ],
 }
 
-KEYS = {
+KEYS: dict[str, list[Line]] = {
     "DEL": ["SET {t}k v", "DEL {t}k", "DEL {t}k", "SET {t}k v", "UNLINK {t}k"],
     "EXPIRE": ["SET {t}k v", "EXPIRE {t}k 100", "PERSIST {t}k", "PEXPIREAT {t}k 1", "EXISTS {t}k"],
     "RENAME": ["SET {t}k v", "RENAME {t}k {t}n", "SET {t}k v", "RENAME {t}k {t}n"],

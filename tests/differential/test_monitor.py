@@ -6,6 +6,7 @@ import pytest
 from support.differential import (
     Case,
     Compare,
+    Line,
     Step,
     Table,
     cases,
@@ -22,7 +23,7 @@ from support.servers import Server
 STAMP = re.compile(rb"\+\d+\.\d{6} \[(\d+) 127\.0\.0\.1:\d+\] ")
 
 # Lines of a client, each of which the monitor sees or does not see.
-SHOWN = {
+SHOWN: dict[str, list[Line]] = {
     "plain commands": ["PING", "SET k v", "GET k", "get K", "DEL k", "LPUSH l 1", "LPOP l"],
     "quoting": [
         (b"SET", b"k", b"\x00\r\n\t\a\b\\\"'\x7f\xff v"),
