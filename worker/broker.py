@@ -37,11 +37,11 @@ from shoal.proto.limits import (
     MAX_PEER_OUTBOX_BYTES,
     MAX_UNSENT_NEWS_BYTES,
 )
-from shoal.proto.replies import NULL, OK, Node, Reply, bulk, encode, integer, push
+from shoal.proto.replies import NULL, OK, ZERO, Node, Reply, bulk, encode, integer, push
 from shoal.worker.client import Client, ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.pubsub import CHANNEL, FEED, PATTERN, SHARD, Announced, Change, Registry, Topic
-from shoal.worker.registry import LATER
+from shoal.worker.registry import LATER, Command
 
 if TYPE_CHECKING:
     from shoal.worker.dispatch import Dispatcher
@@ -131,6 +131,8 @@ class Broker:
     def __init__(self, dispatcher: Dispatcher, peers: Sequence[Peer | None]) -> None:
         """Serve the clients of `dispatcher`."""
         self.registry: Registry[Client] = Registry()
+        self._channels, self._patterns, *_ = self.registry.topics
+        self._published = 0
         self.pushes: list[tuple[list[Client], bytes, bool]] = []
         self.fed = False
         self.told = False
@@ -238,6 +240,25 @@ class Broker:
                 self._waiting.append(conn)
             return LATER
         return integer(self.send(kind, channel, message))
+
+    def publish_now(self, argv: list[bytes]) -> bytes | None:
+        """PUBLISH as a fused command (`worker/hot.py`), None if it has to wait or is wrong."""
+        if len(argv) != 3 or self._unsynced:
+            return None
+        channel = argv[1]
+        if channel not in self._channels and not self._patterns:
+            self._published += 1
+            return ZERO
+        for peer in self._others:
+            if peer.outbox_bytes > MAX_PEER_OUTBOX_BYTES:
+                return None
+        self._published += 1
+        return integer(self.send(CHANNEL, channel, argv[2]))
+
+    def take_count(self) -> int:
+        """Return the calls of `publish_now` since the last time."""
+        published, self._published = self._published, 0
+        return published
 
     def client_gone(self, client: Client) -> None:
         """A client that has subscriptions has gone."""
@@ -458,6 +479,10 @@ class Broker:
         ]
         if clients:
             self.pushes.append((clients, line, False))
+
+    def is_paused(self, command: Command) -> bool:
+        """Tell whether CLIENT PAUSE holds a command back, which is then shown later."""
+        return self._dispatcher.held_by_pause(command)
 
     def push_to(self, worker: int, client_id: int, resp2: bytes | None, resp3: bytes) -> None:
         """Send a push to a client of any worker, if it is still there; in order with messages.

@@ -50,8 +50,6 @@ _ONCE: Final = select.EPOLLET
 # Replies from here on are sent as they are, shorter ones are joined: a copy costs more than a piece
 # of sendmsg. Less than this is not compared with the limits unless the socket does not take it.
 LARGE_BYTES: Final = 1 << 16
-# A push of this size is sent without a copy, as all subscribers get the same bytes.
-BIG_PUSH: Final = 4096
 _SHOWN_BYTES: Final = 64  # of an incomplete command, in the log
 
 
@@ -79,7 +77,8 @@ class Connection(Link):
             says that this very command is the first of them.
         hot, context: the fused commands and the hop context that fit the client's state
             (`Dispatcher.bind`).
-        big_bytes: bytes of large replies in `out`; not 0 also when a command waits for their end.
+        big_bytes: bytes of large replies and of pushes in `out`; not 0 also when a command waits
+            for their end.
         in_flush: it stands in the dispatcher's list of connections to flush.
         wait: the blocking command under way (`Dispatcher`), None for none.
         eof: the client has closed its side: close once its commands are answered.
@@ -352,8 +351,12 @@ class Connection(Link):
             self.base -= 1  # all that have not come stand one place further
         else:
             out.append(data)
-        if len(data) >= BIG_PUSH:
-            self.big_bytes += len(data)
+        # Not for the large ones alone: what waits here is bounded, even when nothing may be sent.
+        self.big_bytes += len(data)
+        if self.big_bytes > MAX_UNSENT_REPLY_BYTES and self._over_limit(
+            self.outbox_bytes + self.big_bytes, to_send=True
+        ):
+            return
         self._want_flush()
 
     def hold(self) -> None:

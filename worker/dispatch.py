@@ -240,6 +240,8 @@ class Dispatcher:
                         writes=writes and (self._fused_writes or not fused),
                     )
                 )
+            if writes:
+                table[b"PUBLISH"] = table[b"publish"] = self.broker.publish_now
         return table
 
     def set_events(self, flags: bytes) -> None:
@@ -259,6 +261,7 @@ class Dispatcher:
             for way in ways:
                 for name, calls in way.take_counts().items():
                     COMMANDS[name].calls += calls
+        COMMANDS[b"publish"].calls += self.broker.take_count()
 
     # -- a client's commands -----------------------------------------------------------------------
 
@@ -385,7 +388,7 @@ class Dispatcher:
                 raise errors.noauth()
             client.last_command = command.name
             pause = self.server.pause
-            if pause.until_ms and self._held_by_pause(command):
+            if pause.until_ms and self.held_by_pause(command):
                 self._paused[conn] = None
                 return self._block(conn, Block.PAUSED, retry=True)
             if command.scope is Scope.KEYSPACE:
@@ -417,7 +420,8 @@ class Dispatcher:
         conn.close("HTTP")
         return True
 
-    def _held_by_pause(self, command: Command) -> bool:
+    def held_by_pause(self, command: Command) -> bool:
+        """Tell whether CLIENT PAUSE holds a command back now."""
         pause = self.server.pause
         if pause.until_ms <= self.store.now_ms:
             return False

@@ -123,6 +123,10 @@ CONTEXT: Table = {
         *("MONITOR", both("SUBSCRIBE q"), both("UNSUBSCRIBE q"), "GET x"),
     ],
     "RESET": ["MONITOR", "RESET", "GET x", "PING"],
+    "once, though it had to wait": [
+        *("MONITOR", on("b", "CLIENT PAUSE 50 WRITE"), on("b", "SET k v"), mask(STAMPED, reply())),
+        *(on("b", "ECHO x"), mask(STAMPED, reply())),
+    ],
     "again": ["MONITOR", mask(STAMPED, on("b", "PING")), mask(STAMPED, reply())],
     "QUIT": [head("MONITOR"), closes(pack(b"QUIT"))],
     "CLIENT LIST": [
