@@ -465,18 +465,18 @@ _EVENTS_SHOWN = _EVENT_CLASSES + b"noc" + b"KEm"
 
 
 class EventsDirective(Directive[bytes]):
-    """The flags of notify-keyspace-events, in canonical order."""
+    """The flags of notify-keyspace-events, in the order CONFIG GET shows them, none left out."""
 
     def parse(self, text: bytes, current: bytes) -> bytes:
         """Read flags in any order, or raise."""
         flags = set(text.replace(b"A", _EVENT_CLASSES))
         if not flags <= set(_EVENTS_SHOWN):
             raise DirectiveError("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
-        if flags >= set(_EVENT_CLASSES):
-            # Redis shows none of n, o and c beside A.
-            return b"A" + bytes(flag for flag in b"KEm" if flag in flags)
         return bytes(flag for flag in _EVENTS_SHOWN if flag in flags)
 
     def render(self, value: bytes) -> bytes:
-        """Return the flags."""
+        """Return the flags, with `A` for all that it stands for."""
+        if set(value) >= set(_EVENT_CLASSES):
+            # Redis shows none of n, o and c beside A.
+            return b"A" + bytes(flag for flag in b"KEm" if flag in value)
         return value

@@ -219,8 +219,7 @@ class Config:
         b"",
         WORKER,
         MUTABLE,
-        "Only empty: no keyspace events.",
-        only="keyspace notifications are not implemented yet",
+        "Which keyspace events are published: K and E the channels, then the classes.",
     )
 
     # Persistence

@@ -1248,3 +1248,19 @@ def busy_function() -> ReplyError:
     return ReplyError(
         "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE."
     )
+
+
+# -- pub/sub and MONITOR ---------------------------------------------------------------------------
+
+
+def not_while_subscribed(name: bytes) -> ReplyError:
+    """Build the error of a command that a subscriber may not call in RESP2."""
+    return ReplyError(
+        b"ERR Can't execute '%b': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are"
+        b" allowed in this context" % name
+    )
+
+
+def not_while_monitoring() -> ReplyError:
+    """Build the error of a command that a client in MONITOR may not call."""
+    return ReplyError("ERR Replica can't interact with the keyspace")

@@ -194,3 +194,19 @@ SCRIPT_HOOK_COUNT: Final = 100_000
 
 # Scripts that EVAL has brought, as in Redis; what SCRIPT LOAD has brought stays until SCRIPT FLUSH.
 MAX_EVAL_SCRIPTS: Final = 500
+# Bytes of messages that wait for the confirmation of a SUBSCRIBE, which takes a round trip to all
+# workers: the hard limit that client-output-buffer-limit has for pubsub by default.
+MAX_HELD_PUSH_BYTES: Final = 1 << 25
+
+# Bytes waiting for one peer's pipe from which on messages for its clients are dropped. PUBLISH
+# waits long before (MAX_PEER_OUTBOX_BYTES); keyspace events and MONITOR's lines cannot, and a
+# worker that is so far behind will not catch up.
+MAX_UNSENT_NEWS_BYTES: Final = 1 << 26
+
+# Keyspace events kept by a worker that has started anew until it knows the subscriptions of the
+# others, some milliseconds.
+MAX_EVENTS_BEFORE_SYNC: Final = 65_536
+
+# Bytes that a client has not read of what is sent to it unasked, where client-output-buffer-limit
+# sets no bound: MONITOR, by default.
+MAX_UNREAD_PUSH_BYTES: Final = 1 << 30

@@ -363,7 +363,10 @@ class Supervisor:
             "config": self._config,
             "log": self._log,
             "page": memoryview(self._page).cast("Q"),
-            "generations": {peer: self._workers[peer].life.restarts for peer in mesh},
+            "generations": {
+                **{peer: self._workers[peer].life.restarts for peer in mesh},
+                worker.index: worker.life.restarts + 1,  # counted when it is forked
+            },
             "facts": self._facts,
         }
         kept = {self._log.fileno()}

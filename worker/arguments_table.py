@@ -175,7 +175,14 @@ pfdebug subcommand key:key
 pfmerge destkey:key [sourcekey:key1...]
 ping [message]
 psetex key:key milliseconds:integer value
+psubscribe pattern:pattern...
 pttl key:key
+publish channel message
+pubsub|channels [pattern:pattern]
+pubsub|numsub [channel...]
+pubsub|shardchannels [pattern:pattern]
+pubsub|shardnumsub [shardchannel...]
+punsubscribe [pattern:pattern...]
 rename key:key newkey:key1
 renamenx key:key newkey:key1
 restore key:key ttl:integer serialized-value [REPLACE@3.0.0] [ABSTTL@5.0.0]
@@ -215,18 +222,23 @@ sort key:key [BY=by-pattern:pattern1"pattern"] [LIMIT=limit(offset:integer count
 sort_ro key:key [BY=by-pattern:pattern1"pattern"] [LIMIT=limit(offset:integer count:integer)]
     [GET=get-pattern:pattern1"pattern"...!] [order(ASC|DESC)] [ALPHA=sorting:token]
 spop key:key [count:integer@3.2.0]
+spublish shardchannel message
 srandmember key:key [count:integer@2.6.0]
 srem key:key member...
 sscan key:key cursor:integer [MATCH=pattern:pattern] [COUNT=count:integer]
+ssubscribe shardchannel...
 strlen key:key
+subscribe channel...
 substr key:key start:integer end:integer
 sunion key:key...
 sunionstore destination:key key:key1...
+sunsubscribe [shardchannel...]
 swapdb index1:integer index2:integer
 touch key:key...
 ttl key:key
 type key:key
 unlink key:key...
+unsubscribe [channel...]
 wait numreplicas:integer timeout:integer
 waitaof numlocal:integer numreplicas:integer timeout:integer
 watch key:key...

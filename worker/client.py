@@ -9,6 +9,7 @@ from shoal.proto.replies import Node
 from shoal.worker.registry import LATER
 
 if TYPE_CHECKING:
+    from shoal.worker.broker import Subscriptions
     from shoal.worker.multi import Transaction, Watching
     from shoal.worker.server import Server
 
@@ -42,6 +43,7 @@ class Client:
         close_after_reply: the connection closes once what is queued has been sent.
         multi: what was queued since MULTI, None outside; kept_multi: the same object, kept for the
             next MULTI; watching: the keys of WATCH, None for none.
+        pubsub: what it has subscribed to, None for nothing; MONITOR counts.
     """
 
     __slots__ = (
@@ -67,6 +69,7 @@ class Client:
         "no_evict",
         "no_touch",
         "output_bytes",
+        "pubsub",
         "reply_mode",
         "resp",
         "server",
@@ -98,6 +101,7 @@ class Client:
         self.multi: Transaction | None = None
         self.kept_multi: Transaction | None = None
         self.watching: Watching | None = None
+        self.pubsub: Subscriptions | None = None
         self.link: Link = _NO_LINK
 
     def select(self, db: int) -> None:
@@ -188,6 +192,9 @@ class Link:
 
     def close(self, reason: str) -> None:
         """Close the connection now, queued replies unsent."""
+
+    def push(self, data: bytes) -> None:
+        """Send bytes that are no reply, in front of replies that have not come."""
 
     def query_bytes(self) -> int:
         """Return the bytes of the incomplete command."""

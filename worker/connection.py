@@ -30,6 +30,7 @@ from shoal.proto.limits import (
     CLIENTS_CRON_SHARE,
     MAX_COMMAND_BYTES,
     MAX_SEND_PIECES,
+    MAX_UNREAD_PUSH_BYTES,
     MAX_UNSENT_REPLY_BYTES,
 )
 from shoal.proto.quoting import quote_arg
@@ -76,7 +77,8 @@ class Connection(Link):
             says that this very command is the first of them.
         hot, context: the fused commands and the hop context that fit the client's state
             (`Dispatcher.bind`).
-        big_bytes: bytes of large replies in `out`; not 0 also when a command waits for their end.
+        big_bytes: bytes of large replies and of pushes in `out`; not 0 also when a command waits
+            for their end.
         in_flush: it stands in the dispatcher's list of connections to flush.
         wait: the blocking command under way (`Dispatcher`), None for none.
         eof: the client has closed its side: close once its commands are answered.
@@ -342,6 +344,26 @@ class Connection(Link):
         ):
             self.close("closed after the last reply")
 
+    def push(self, data: bytes) -> None:
+        """Send bytes that are no reply, in front of those that have not come: whoever is blocked
+        gets them too, and they come in the order in which they were pushed.
+        """
+        if self.closed or self.client.close_after_reply:
+            return
+        out = self.out
+        if self.waiting and None in out:
+            out.insert(out.index(None), data)
+            self.base -= 1  # all that have not come stand one place further
+        else:
+            out.append(data)
+        # Not for the large ones alone: what waits here is bounded, even when nothing may be sent.
+        self.big_bytes += len(data)
+        if self.big_bytes > MAX_UNSENT_REPLY_BYTES and self._over_limit(
+            self.outbox_bytes + self.big_bytes, to_send=True
+        ):
+            return
+        self._want_flush()
+
     def hold(self) -> None:
         """Let the client wait with its next command until its replies, which the dispatcher keeps
         back, have been sent.
@@ -452,7 +474,12 @@ class Connection(Link):
                 begin.
         """
         server = self._dispatcher.server
-        hard_bytes, soft_bytes, soft_seconds = server.config.client_output_buffer_limit.normal
+        limits = server.config.client_output_buffer_limit
+        subs = self.client.pubsub
+        limit = limits.pubsub if subs is not None and subs.is_subscriber else limits.normal
+        hard_bytes, soft_bytes, soft_seconds = limit
+        if subs is not None:
+            hard_bytes = hard_bytes or MAX_UNREAD_PUSH_BYTES
         over = bool(hard_bytes) and unsent_bytes >= hard_bytes
         if not to_send:
             if not soft_bytes or unsent_bytes < soft_bytes:
@@ -502,8 +529,8 @@ class Connection(Link):
         """
         if self.outbox_bytes and self._over_limit(self.outbox_bytes):
             return
-        # A client that waits for us is not idle.
-        owed = self.waiting or self.blocked in _WAITING_FOR_US
+        # A client that waits for us is not idle, and a subscriber only listens.
+        owed = self.waiting or self.blocked in _WAITING_FOR_US or self.client.pubsub is not None
         if timeout_ms and not owed and now_ms - self.client.last_ms > timeout_ms:
             self.close("idle")
 
@@ -533,6 +560,8 @@ class Connection(Link):
         self.out.clear()
         self._outbox.clear()
         self.outbox_bytes = 0
+        if self.client.pubsub is not None:
+            self._dispatcher.broker.client_gone(self.client)
         self.on_close(self)
         self.sock.close()
         # The cycle is broken by hand, as the garbage collector is off.
@@ -615,7 +644,9 @@ class ClientsCron:
         """Look at the next slice of the clients; to be called ten times a second."""
         server = self._server
         timeout_ms = server.config.timeout * 1000
-        if not timeout_ms and not server.config.client_output_buffer_limit.normal.soft_bytes:
+        limits = server.config.client_output_buffer_limit
+        soft = limits.normal.soft_bytes or (server.subscribers and limits.pubsub.soft_bytes)
+        if not timeout_ms and not soft:
             self._left.clear()
             return
         if not self._left:

@@ -36,8 +36,10 @@ from shoal.proto.messages import CALL, DONE, SPAN, SUPERVISOR
 from shoal.proto.replies import Array, Reply, encode
 from shoal.proto.slots import SLOTS, key_slot, owner_of
 from shoal.proto.spec import CommandFlag
+from shoal.worker import contexts
 from shoal.worker.blocking import Blocking, State, Waiter
 from shoal.worker.borrowing import Borrower, Borrowing, Change, Transacted, executor_key
+from shoal.worker.broker import Broker
 from shoal.worker.client import ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.direct import BIG_REPLY, DirectCommands
@@ -45,6 +47,7 @@ from shoal.worker.hot import Hot
 from shoal.worker.hot_streams import HotStreams
 from shoal.worker.hot_values import HotValues
 from shoal.worker.multi import StandIn, Transaction, Transactions, Ways, claim_of
+from shoal.worker.notify import notifier, notifies_of_misses
 from shoal.worker.participant import NOT_DONE, Claim, Part, Participant
 from shoal.worker.peers import (
     CANCEL,
@@ -186,6 +189,7 @@ class Dispatcher:
         self.transactions: Transactions
         self.segment: Segment | None = server.segment
         self._clock_ns = clock_ns
+        self.broker = server.broker = Broker(self, peers)
         self._slot_peer: list[Peer | None] = [
             peers[owner_of(slot, server.workers)] for slot in range(SLOTS)
         ]
@@ -202,6 +206,7 @@ class Dispatcher:
         self._hots: dict[Context, tuple[Hot, HotValues, HotStreams, DirectCommands]] = {}
         self._contexts: dict[Context, Context] = {}
         self._tables: dict[tuple[int, int, bool, bool], dict[bytes, Callable[..., Any]]] = {}
+        self._fused_reads = self._fused_writes = True
         self._refs: dict[int, _Span | _Fetch | tuple[Connection, int]] = {}
         self._last_ref = 0
         self._last_handle = 0
@@ -284,6 +289,10 @@ class Dispatcher:
         if client.multi is not None:
             client.multi.outside = conn.hot
             conn.hot = client.multi.table(plain=reads and writes)
+        if client.pubsub is not None or self.broker.fed:
+            conn.hot = contexts.find_for(
+                client, conn.hot, self.broker, self._count_error, plain=reads
+            )
 
     def rebind_all(self) -> None:
         """Bind every connection anew: the disk's state or a pause has changed."""
@@ -328,10 +337,29 @@ class Dispatcher:
                 self._hots[db, resp] = ways
             table = self._tables[where] = {}
             for way in reversed(ways):
-                table.update(way.table(reads=reads, writes=writes))
+                fused = way is not ways[-1]
+                table.update(
+                    way.table(
+                        reads=reads and (self._fused_reads or not fused),
+                        writes=writes and (self._fused_writes or not fused),
+                    )
+                )
+            if writes:
+                table[b"PUBLISH"] = table[b"publish"] = self.broker.publish_now
             if reads and writes:
                 table[b"MULTI"] = table[b"multi"] = self.transactions.fused_multi
         return table
+
+    def set_events(self, flags: bytes) -> None:
+        """Take the value of notify-keyspace-events: fused commands tell of no event, so those that
+        would have to are not used.
+        """
+        self.store.notify = notifier(flags, self.broker.send_event)
+        misses = notifies_of_misses(flags)
+        if (self._fused_reads, self._fused_writes) != (not misses, self.store.notify is None):
+            self._fused_reads, self._fused_writes = not misses, self.store.notify is None
+            self._tables.clear()
+            self.rebind_all()
 
     def collect_hot_counts(self) -> None:
         """Add the fused commands' counts to the command table and the statistics."""
@@ -339,6 +367,7 @@ class Dispatcher:
             for way in ways:
                 for name, calls in way.take_counts().items():
                     COMMANDS[name].calls += calls
+        COMMANDS[b"publish"].calls += self.broker.take_count()
 
     # -- a client's commands -----------------------------------------------------------------------
 
@@ -419,6 +448,7 @@ class Dispatcher:
                             hops += 1
                             continue
                 conn.waiting += hops
+                fused = None
                 if self.execute(conn, argv):
                     hops = 0
                     ran -= self._keep_for_later(conn, argv, list(rest))
@@ -468,7 +498,7 @@ class Dispatcher:
                 raise errors.noauth()
             client.last_command = command.name
             pause = self.server.pause
-            if pause.until_ms and self._held_by_pause(command.write):
+            if pause.until_ms and self.held_by_pause(command):
                 return self._hold_by_pause(conn)
             if command.scope is Scope.KEYSPACE:
                 return self._route(conn, command, argv)
@@ -485,6 +515,8 @@ class Dispatcher:
             self._count_error(error.text)
             reply = error.encode()
         self._reply(conn, encode(reply, client.resp))
+        if self.broker.pushes:
+            self.broker.flush()
         if client.close_after_reply:
             conn.blocked = Block.CLOSING
             return True
@@ -498,6 +530,10 @@ class Dispatcher:
         )
         conn.close("HTTP")
         return True
+
+    def held_by_pause(self, command: Command) -> bool:
+        """Tell whether CLIENT PAUSE holds a command back now."""
+        return self._held_by_pause(command.write or command.name in contexts.MAY_REPLICATE)
 
     def _held_by_pause(self, write: bool) -> bool:
         pause = self.server.pause
@@ -787,6 +823,9 @@ class Dispatcher:
         rest = iter(requests)
         for argv in rest:
             if argv.__class__ is tuple:
+                if len(argv) > 2:
+                    self.broker.take_news(peer, argv)
+                    continue
                 context = self._context(*argv)
                 hot = self._hop_table(context)
                 continue
@@ -969,6 +1008,9 @@ class Dispatcher:
     # -- blocking commands -------------------------------------------------------------------------
 
     def _serve_ready(self) -> None:
+        broker = self.broker
+        if broker.pushes:  # what the command published, before what it leads to
+            broker.flush()
         if self.blocking.ready:
             self.blocking.serve_ready()
 
@@ -980,6 +1022,8 @@ class Dispatcher:
             blocking.on_time(self.now_ms)
         if blocking.ready:
             blocking.serve_ready()
+        if self.broker.pushes:
+            self.broker.flush()
 
     def _attempt(self, waiter: Waiter) -> bytes | None:
         """Run a blocked command again; None if it still has to wait."""

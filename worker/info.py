@@ -460,7 +460,11 @@ def _stats(all_: _Parts) -> Fields:
         ("evicted_clients", 0),
         ("keyspace_hits", total("hits")),
         ("keyspace_misses", total("misses")),
-        *all_.totals("pubsub_channels", "pubsub_patterns", "pubsubshard_channels"),
+        # Those of all workers, as each of them knows.
+        *[
+            (name, all_.first.get(name, 0))
+            for name in ("pubsub_channels", "pubsub_patterns", "pubsubshard_channels")
+        ],
         ("latest_fork_usec", 0),
         ("total_forks", 0),
         *all_.totals("tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"),

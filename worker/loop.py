@@ -503,6 +503,12 @@ class Loop:
             if len(senders) > 1 and sum([bool(peer.requests) for peer in senders]) > 1:
                 self._seq += 1
                 seq = self._announce = self._seq
+            if self._dispatcher.broker.told:
+                self._dispatcher.broker.told = False
+                if len(senders) > 1:
+                    self._send_requests(senders, stamp_ns, seq)
+                    senders = [peer for peer in senders if peer.leaving or peer.has_news()]
+                    seq = 0
             for peer in senders:
                 if peer.up or peer.leaving:
                     peer.send_turn(stamp_ns, seq)
@@ -515,6 +521,22 @@ class Loop:
                 uplink.send_turn(stamp_ns)
                 if uplink.outbox_bytes:
                     self._wait_for_room(uplink)
+        self._announce_sent()
+
+    def _send_requests(self, senders: list[Peer], stamp_ns: int, seq: int) -> None:
+        """Send what is no reply, and announce it, before any reply goes out.
+
+        A reply to a hop may be heard before the frames behind it are sent. Rule 3 for the clients
+        of peers: who hears it must not get ahead of what was told of its effect.
+        """
+        for peer in senders:
+            if peer.up and peer.requests:
+                peer.send_requests(stamp_ns, seq)
+                if peer.outbox_bytes:
+                    self._wait_for_room(peer)
+        self._announce_sent()
+
+    def _announce_sent(self) -> None:
         if self._announce and not any(map(self._owes_bytes, self._others)):
             self._page[self._counter_at] = self._announce
             self._announce = 0

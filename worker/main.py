@@ -103,7 +103,7 @@ class Worker:
             config: a copy, changed by CONFIG messages.
             log: the supervisor's, for a line in our name.
             page: the shared page of counters, of 64 bits each.
-            generations: of each peer in `mesh`.
+            generations: of each peer in `mesh`, and our own.
             facts: fields of `Facts`.
         """
         self._index = index
@@ -340,6 +340,7 @@ class Worker:
     def _extra_info(self) -> dict[str, Any]:
         keys, on_nokey = self._dispatcher.blocking.key_counts()
         return {
+            **self._dispatcher.broker.info(),
             "blocked_clients": sum(
                 client.link.is_blocked() for client in self._server.clients.values()
             ),
@@ -382,6 +383,8 @@ class Worker:
             for ticket in message[1]:
                 self._segment.release(ticket)
         elif kind == m.SERVE:
+            if self._generations[self._index]:
+                self._dispatcher.broker.await_sync()
             self._loop.serve()
         elif kind == m.LEAVE:
             self._loop.leave()
@@ -427,6 +430,7 @@ class Worker:
             # As below: a later process must not be told that no more will come.
             if self._generations.get(number, -1) <= generation:
                 self._set_open(peer, False)
+                self._dispatcher.broker.peer_gone(peer)
                 peer.leaving = True
         elif state == m.DOWN:
             self._awaited.pop(number, None)
@@ -436,10 +440,12 @@ class Worker:
         else:
             peer.loading = True
             self._set_open(peer, False)  # who is started while it loads has its pipes already
+            self._dispatcher.broker.peer_gone(peer)
 
     def _set_up(self, peer: Peer) -> None:
         peer.loading = False
         self._set_open(peer, True)
+        self._dispatcher.broker.peer_up(peer)
         self._dispatcher.peer_up(peer)
 
     def _set_open(self, peer: Peer, is_open: bool) -> None:
@@ -448,6 +454,7 @@ class Worker:
     def _forget_process(self, peer: Peer) -> None:
         """Take the replies a dead peer had still sent; what it did not answer is lost."""
         self._set_open(peer, False)
+        self._dispatcher.broker.peer_gone(peer)
         if peer.read_fd < 0:
             return
         for _, _, _, replies, late, _ in peer.receive() or ():
@@ -504,12 +511,21 @@ class Worker:
         self._log.level = LEVELS.index(config.loglevel)
         if "appendfsync" in changed and self._segment is not None:
             self._segment.set_policy(config.appendfsync)
+        if hasattr(self, "_dispatcher"):
+            self._dispatcher.set_events(config.notify_keyspace_events)
         if hasattr(self, "_loop"):
             self._loop.cron_ms = 1000 // config.hz
 
     def _reload(self) -> None:
         """Forget all keys and load them again: from the log, or from their own dump without one."""
         store, segment = self._store, self._segment
+        store.notify = None  # loading is no event
+        try:
+            self._load_again(store, segment)
+        finally:
+            self._dispatcher.set_events(self._config.notify_keyspace_events)
+
+    def _load_again(self, store: Store, segment: aof.Segment | None) -> None:
         replayer = Replayer(store)
         if segment is None:
             dumped = [

@@ -9,7 +9,8 @@ Frames between workers are `(stamp_ns, seq, requests, replies, late, notes)`:
 - seq: 0, or the number that the sender's counter in the shared page must reach before the frame may
   be run (the sender had frames for several peers in that turn, and says so when all are in the
   pipes).
-- requests: argv lists, each under the last context `(db, resp)` before it.
+- requests: argv lists, each under the last context `(db, resp)` before it; among them, as tuples of
+  three or more, what `worker/broker.py` tells, which has no reply.
 - replies: in the order of the requests they answer; an int instead of bytes says "later, under this
   handle".
 - late: `(handle, reply)` pairs.
@@ -148,6 +149,12 @@ class Peer(Link):
         self.requests, self.replies, self.late, self.notes = [], [], [], []
         self.context = None
         self.reply_bytes = 0
+
+    def send_requests(self, stamp_ns: int, seq: int) -> None:
+        """Send the requests of this turn as a frame of their own."""
+        self.send((stamp_ns, seq, self.requests, [], [], []))
+        self.requests = []
+        self.context = None
 
     def reset(self) -> list[Hop]:
         """Close the pipes to a dead process; return the hops whose outcome is unknown, in order."""

@@ -12,6 +12,7 @@ from shoal.worker.keyspace import Store
 if TYPE_CHECKING:
     from shoal.proto.directives import Config
     from shoal.worker.aof import Segment
+    from shoal.worker.broker import Broker
     from shoal.worker.client import Client
     from shoal.worker.multi import Transactions
 
@@ -78,6 +79,8 @@ class Server:
         clients: connected clients of this worker by id.
         segment: the log, None with appendonly no.
         pause: the running CLIENT PAUSE; change it with `set_pause`.
+        broker: pub/sub and MONITOR, made by the dispatcher.
+        subscribers: clients of this worker that have subscribed to something.
     """
 
     def __init__(
@@ -93,6 +96,8 @@ class Server:
         self.clients: dict[int, Client] = {}
         self.segment: Segment | None = None
         self.pause = Pause()
+        self.broker: Broker
+        self.subscribers = 0
         self.on_pause_changed: Callable[[], None] = _nothing
         self.cpu_seconds: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)  # user, system
         self.memory_bytes: Callable[[], int] = lambda: 0

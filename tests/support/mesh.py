@@ -212,7 +212,9 @@ class Mesh:
         for node in self.nodes:
             dispatcher = node.dispatcher
             news = any(peer is not None and peer.has_news() and peer.up for peer in node.peers)
-            if news or node.uplink.messages or dispatcher.flushable or dispatcher.resumable:
+            pushes = dispatcher.broker.pushes
+            ours = dispatcher.flushable or dispatcher.resumable or pushes
+            if news or node.uplink.messages or ours:
                 found.append(lambda node=node: self.turn(node))  # type: ignore[misc]
             if node.down:
                 found.append(lambda node=node: self.hear(node))  # type: ignore[misc]

@@ -53,7 +53,7 @@ ACCEPTED = {
     "save": {"": ""},
     "maxmemory": {"0": "0", "": "0", "0gb": "0"},
     "maxmemory-policy": {"NOEVICTION": "noeviction"},
-    "notify-keyspace-events": {"": ""},
+    "notify-keyspace-events": {"": "", "KEA": "AKE", "KEAn": "AKE"},
     "client-output-buffer-limit": {
         "": f"normal 0 0 0 {REST}",
         "NORMAL 1kb 1k 1": f"normal 1024 1000 1 {REST}",
@@ -107,7 +107,6 @@ REFUSED = {
     },
     "notify-keyspace-events": {
         EVENTS: ["Q", "KEZ", "yes"],
-        'only "" is accepted: keyspace notifications are not implemented yet': ["KEA", "g"],
     },
     "client-output-buffer-limit": {
         GROUPS: ["normal", "normal 0 0", " normal 1 1 1", "normal 1 2 3  pubsub 1 2 3"],
@@ -350,8 +349,12 @@ EVENT_FLAGS = {
 @pytest.mark.parametrize(("given_flags", "expected"), EVENT_FLAGS.items())
 def test_event_flags_are_put_in_order(given_flags: str, expected: str) -> None:
     flags = Config.notify_keyspace_events.parse(given_flags.encode(), b"")
-    assert flags == expected.encode()
+    assert Config.notify_keyspace_events.render(flags) == expected.encode()
     assert Config.notify_keyspace_events.parse(flags, b"") == flags
+
+
+def test_event_flags_that_are_not_shown_are_kept() -> None:
+    assert b"n" in Config.notify_keyspace_events.parse(b"KEAn", b"")
 
 
 def test_save_points_add_up_and_an_empty_line_forgets_them() -> None:

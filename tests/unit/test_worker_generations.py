@@ -27,7 +27,13 @@ class World:
         worker._awaited = {}
         worker._loop = cast(Any, SimpleNamespace(watch=nothing, unwatch=nothing))
         worker._dispatcher = cast(
-            Any, SimpleNamespace(peer_up=nothing, peer_lost=nothing, peer_drained=nothing)
+            Any,
+            SimpleNamespace(
+                peer_up=nothing,
+                peer_lost=nothing,
+                peer_drained=nothing,
+                broker=SimpleNamespace(peer_up=nothing, peer_gone=nothing),
+            ),
         )
 
     def pipes(self, generation: int) -> None:

@@ -23,6 +23,7 @@ FAMILIES: Final = (
     "migrate",
     "transactions",
     "scripting",
+    "pubsub",
     "connection",
     "client",
     "server",

@@ -349,6 +349,7 @@ def client_help(_: Client) -> Reply:
 
 _TYPES: Final = frozenset({b"normal", b"master", b"slave", b"replica", b"pubsub"})
 _NORMAL: Final = b"normal"
+_PUBSUB: Final = b"pubsub"
 
 
 def _parse_type(word: bytes) -> bytes:
@@ -358,13 +359,17 @@ def _parse_type(word: bytes) -> bytes:
     return name
 
 
-def _type_of(_: Client) -> bytes:
-    return _NORMAL  # there are neither subscribers nor links of replication yet
+def _type_of(client: Client) -> bytes:
+    subs = client.pubsub
+    return _PUBSUB if subs is not None and subs.is_subscriber else _NORMAL
 
 
 def _flags(client: Client) -> bytes:
+    subs = client.pubsub
     letters = [
         (client.multi is not None, b"x"),
+        (subs is not None and subs.is_monitor, b"O"),
+        (subs is not None and subs.is_subscriber, b"P"),
         (client.is_paused or client.link.is_blocked(), b"b"),
         (client.watching is not None and client.watching.touched, b"d"),
         (client.close_after_reply, b"c"),
@@ -373,6 +378,12 @@ def _flags(client: Client) -> bytes:
         (client.no_touch, b"T"),
     ]
     return b"".join([letter for is_set, letter in letters if is_set]) or b"N"
+
+
+def _subscriptions(client: Client) -> list[tuple[bytes, bytes]]:
+    names = client.pubsub.names if client.pubsub is not None else ((), (), ())
+    fields = zip((b"sub", b"psub", b"ssub"), names, strict=False)
+    return [(field, b"%d" % len(topics)) for field, topics in fields]
 
 
 def _last_command(client: Client) -> bytes:
@@ -404,9 +415,7 @@ def describe(client: Client, caller: int) -> bytes:
         (b"idle", b"%d" % (max(now_ms - client.last_ms, 0) // 1000)),
         (b"flags", _flags(client)),
         (b"db", b"%d" % client.db),
-        (b"sub", b"0"),
-        (b"psub", b"0"),
-        (b"ssub", b"0"),
+        *_subscriptions(client),
         (b"multi", b"%d" % (-1 if client.multi is None else len(client.multi.commands))),
         (b"watch", b"%d" % (0 if client.watching is None else len(client.watching.keys))),
         (b"qbuf", b"%d" % query),

@@ -202,5 +202,8 @@ def quit_(client: Client, *_: bytes) -> Reply:
 )
 def reset(client: Client) -> Reply:
     """Resets the connection."""
+    reply = simple(b"RESET")
+    if client.pubsub is not None:
+        return client.server.broker.reset(client, reply)
     client.reset()
-    return simple(b"RESET")
+    return reply
