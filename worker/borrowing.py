@@ -143,7 +143,7 @@ class _Part:
     loans_attempt: int = -1
     telling: Iterator[tuple[int, Change]] | None = None
     held: tuple[int, Change] | None = None
-    replies: list[bytes] = field(default_factory=list)
+    replies: list[bytes | list[bytes]] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
 
 
@@ -172,7 +172,7 @@ class Borrower:
         store: Store,
         index: int,
         owner: Callable[[bytes], int],
-        run: Callable[[Borrowing], tuple[bytes, list[Argv]]],
+        run: Callable[[Borrowing], tuple[bytes | list[bytes], list[Argv]]],
         may_run: Callable[[int, int], bool],
         log: Callable[[int, Sequence[int], Sequence[Change]], None],
         send: Callable[[m.Message], None],
@@ -304,7 +304,9 @@ class Borrower:
         part.telling = _one_by_one(found)
         self._tell(ticket, part)
 
-    def _execute(self, command: Borrowing, loans: _Loans | None) -> tuple[bytes, list[_Effect]]:
+    def _execute(
+        self, command: Borrowing, loans: _Loans | None
+    ) -> tuple[bytes | list[bytes], list[_Effect]]:
         store, index = self._store, self._index
         found: list[_Effect] = []
         log, expire_paused = store.log, store.expire_paused
@@ -341,7 +343,7 @@ class Borrower:
     def _effects(
         self,
         command: Borrowing,
-        reply: bytes,
+        reply: bytes | list[bytes],
         effects: Sequence[Argv],
         changed: dict[tuple[int, bytes], None],
     ) -> Iterator[_Effect]:
@@ -361,6 +363,7 @@ class Borrower:
             if len(owners) == 1:
                 yield owners.pop(), db, b"", argv
             elif borrowed is not None and borrowed.apart is not None and not script:
+                assert isinstance(reply, bytes)
                 for one in borrowed.apart(argv, reply):
                     yield self._owner(one[1]), db, one[1], one
             else:

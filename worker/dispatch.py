@@ -43,10 +43,11 @@ from shoal.worker.broker import Broker
 from shoal.worker.client import ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.direct import BIG_REPLY, DirectCommands
+from shoal.worker.exec_plan import is_wide
 from shoal.worker.hot import Hot
 from shoal.worker.hot_streams import HotStreams
 from shoal.worker.hot_values import HotValues
-from shoal.worker.multi import StandIn, Transaction, Transactions, Ways, claim_of
+from shoal.worker.multi import NEED, Spread, StandIn, Transaction, Transactions, Ways, claim_of
 from shoal.worker.notify import notifier, notifies_of_misses
 from shoal.worker.participant import NOT_DONE, Claim, Part, Participant
 from shoal.worker.peers import (
@@ -89,9 +90,6 @@ Stop = bool
 
 _GONE: Final = object()
 _EXEC: Final = "exec"  # as a request of a home, see worker/multi.py
-
-# What stands in place of a reply's type when the command has to be run again with more keys.
-_NEED: Final = b"\0"
 
 
 class _Span:
@@ -207,7 +205,7 @@ class Dispatcher:
         self._contexts: dict[Context, Context] = {}
         self._tables: dict[tuple[int, int, bool, bool], dict[bytes, Callable[..., Any]]] = {}
         self._fused_reads = self._fused_writes = True
-        self._refs: dict[int, _Span | _Fetch | tuple[Connection, int]] = {}
+        self._refs: dict[int, _Span | _Fetch | Spread | tuple[Connection, int]] = {}
         self._last_ref = 0
         self._last_handle = 0
         self.now_ms = 0  # monotonic, set by the loop once per turn: deadlines
@@ -237,6 +235,7 @@ class Dispatcher:
             block=self._block,
             call=self._call,
             call_supervisor=self.call_supervisor,
+            merge=self._merge,
             count_error=self._count_error,
             exec_spanning=self._exec_spanning,
             fill=self.fill,
@@ -942,7 +941,7 @@ class Dispatcher:
             deferred = peer.deferred.pop(handle, None)
             if deferred is None:
                 continue  # its client has gone, and the owner did not know yet
-            if reply[:1] == _NEED:
+            if reply[:1] == NEED:
                 conn, at, argv, (db, resp) = deferred
                 rounds = _Rounds(argv, db, (), 0)
                 self._run_with(conn, at, resolve(argv), resp, rounds, marshal.loads(reply[1:]))
@@ -1167,8 +1166,16 @@ class Dispatcher:
 
         Returns: its reply, or LATER after a place was kept for it. Raises: ReplyError.
         """
-        self.transactions.discard(conn.client)
-        raise errors.exec_aborted(errors.crossslot())
+        if conn.waiting:  # a barrier: all our earlier commands first
+            self._block(conn, Block.REPLY, retry=True)
+            return LATER
+        exec_ = Spread(self.transactions, conn, transaction)
+        self.server.stats.spanning += 1
+        self._last_ref += 1
+        self._refs[self._last_ref] = exec_
+        steps = tuple(exec_.plan.steps)
+        self.uplink.messages.append((SPAN, self._last_ref, exec_.parts(), transaction.write, steps))
+        return LATER
 
     # -- spanning commands -------------------------------------------------------------------------
 
@@ -1252,6 +1259,8 @@ class Dispatcher:
     def decode_part(self, blob: bytes) -> Part:
         """Return a part as the participant wants it."""
         db, keys, write, argv, resp, client_db, *borrowing = marshal.loads(blob)
+        if argv is None:
+            return Part(db, keys, write, Transacted(resp, client_db))
         if borrowing:
             return Part(db, keys, write, Borrowing(argv, resp, client_db, *borrowing))
         return Part(db, keys, write, (argv, resp, client_db))
@@ -1361,6 +1370,10 @@ class Dispatcher:
         if isinstance(span, _Fetch):
             self._fetched(span, replies.values())
             return
+        if isinstance(span, Spread):
+            (ran,) = replies.values()
+            span.answered(ran)
+            return
         assert isinstance(span, _Span)
         if span.borrowing is not None:
             ((reply,),) = replies.values()
@@ -1435,13 +1448,18 @@ class Dispatcher:
         peer = self._slot_peer[key_slot(key)]
         return self.server.index if peer is None else peer.worker
 
-    def _run_borrowing(self, borrowing: Borrowing) -> tuple[bytes, list[Sequence[bytes]]]:
+    def _run_borrowing(
+        self, borrowing: Borrowing
+    ) -> tuple[bytes | list[bytes], list[Sequence[bytes]]]:
         """Run a borrowing command here, its executor, where all its values are now; return the
-        reply, or _NEED and the keys that it needs too, and its effects.
+        reply, or NEED and the keys that it needs too, and its effects.
         """
         argv, resp, db, _, _ = borrowing
         command = resolve(argv)
         store = self.store
+        if is_wide(command):
+            reply = self._part_reply(command, argv, db, resp)
+            return reply, self._effects_of(command, argv)
         try:
             node = self._call(command, command.handler, store.view(db), argv, calls=0)
             reply = self._hop_reply(encode(node, resp))
@@ -1449,11 +1467,16 @@ class Dispatcher:
             return error.encode(), []
         except NeedKeys as need:
             return _need(need), []
+        return reply, self._effects_of(command, argv)
+
+    def _effects_of(self, command: Command, argv: list[bytes]) -> list[Sequence[bytes]]:
+        """Return what the command that has just run has to say of its changes."""
+        store = self.store
         if not command.write:
-            return reply, []
+            return []
         if store.effects is not None:
-            return reply, list(store.effects)
-        return reply, [argv] if store.dirty else []
+            return list(store.effects)
+        return [argv] if store.dirty else []
 
     def _log_changes(
         self, ticket: int, participants: Sequence[int], changes: Sequence[Change]
@@ -1470,7 +1493,7 @@ class Dispatcher:
     def _on_ran(self, span: _Span, rounds: _Rounds, reply: bytes) -> None:
         """A borrowing command of our client has been run."""
         command = span.command
-        if reply[:1] == _NEED:
+        if reply[:1] == NEED:
             self._run_with(span.conn, span.at, command, span.resp, rounds, marshal.loads(reply[1:]))
             return
         command.calls += 1
@@ -1503,6 +1526,9 @@ class Dispatcher:
         span = self._refs.pop(ref)
         if isinstance(span, _Fetch):  # NOSCRIPT: the client may try with the script itself
             self._fetched(span, ())
+            return
+        if isinstance(span, Spread):
+            span.refused(text)
             return
         assert isinstance(span, _Span)
         self.fill(span.conn, span.at, ReplyError(text).encode())
@@ -1624,4 +1650,4 @@ class Dispatcher:
 
 def _need(need: NeedKeys) -> bytes:
     """Return what stands in place of the reply."""
-    return _NEED + marshal.dumps(need.keys, 2)
+    return NEED + marshal.dumps(need.keys, 2)

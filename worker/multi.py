@@ -15,7 +15,7 @@ EXEC looks where the keys of the queue, and the watched ones, lie (`Transactions
   another process, and puts the replies together (`_Finish`). The commands of the block can tell
   nothing from that: of the client they know the database and the protocol only, which SELECT and
   HELLO are tried for beforehand, on a copy of the client (`block_of`);
-- several partitions: `Dispatcher._exec_spanning`.
+- several partitions: a ticket that runs in steps (`Spread`), then as above.
 
 The owner (`run_block`) waits for the locks of all keys as any command does, asks `Watches` whether
 a watched key was touched, and runs the block without a break; who waits for its keys is served
@@ -44,6 +44,7 @@ from shoal.proto.spec import CommandFlag
 from shoal.worker.client import Client, Link, ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.direct import BIG_REPLY
+from shoal.worker.exec_plan import is_wide, plan_of
 from shoal.worker.peers import TOUCHED, Peer
 from shoal.worker.registry import (
     COMMANDS,
@@ -71,6 +72,10 @@ Step = tuple[Command, list[bytes]]
 
 # Never queued.
 _AT_ONCE: Final = frozenset({"multi", "exec", "discard", "watch", "quit", "reset"})
+# These tell the other workers, and wait for all of them to know; Redis queues them.
+_LISTENING: Final = frozenset(
+    name.encode() for kind in ("", "p", "s") for name in (f"{kind}subscribe", f"{kind}unsubscribe")
+) | {b"monitor"}
 # These write the log out, or read it: they cannot stand inside of a record of it.
 _SYNCING: Final = frozenset({"debug", "waitaof"})
 # Asks the supervisor.
@@ -81,6 +86,9 @@ _ANY: Final = (0, 2)  # the context of a request to which it means nothing
 _MARSHALLED: Final = b"["  # what a marshalled list begins with, and no reply
 _HTTP: Final = (b"post", b"host:")
 _PER_ARGUMENT_BYTES: Final = 8  # of multi-mem in CLIENT LIST: Redis's pointer to it
+
+# What stands in place of a reply's type when the command has to be run again with more keys.
+NEED: Final = b"\0"
 
 EXEC: Final = b"EXEC"
 # Words after EXEC, of the requests that homes send; no client may.
@@ -287,6 +295,7 @@ class Ways:
     block: Callable[..., bool]
     call: Callable[..., Reply]
     call_supervisor: Callable[[Connection, tuple[Any, ...]], None]
+    merge: Callable[..., Any]
     count_error: Callable[[bytes], None]
     exec_spanning: Callable[[Connection, Transaction], Node | bytes]
     fill: Callable[[Connection, int, bytes], None]
@@ -429,7 +438,7 @@ class Transactions:
             command = resolve(argv)
             if command.guard is not None:
                 command.guard(client)
-            if CommandFlag.NO_MULTI in command.spec.flags:
+            if CommandFlag.NO_MULTI in command.spec.flags or command.name in _LISTENING:
                 command.rejected += 1
                 raise errors.not_in_transaction()
             disk_error = ways.disk_error()
@@ -463,7 +472,7 @@ class Transactions:
 
     def _is_ours(self, command: Command, argv: list[bytes]) -> bool:
         positions = command.spec.key_positions(argv) if command.spec.keys else ()
-        return self.workers == 1 or any(self._owner(argv[at]) == self.index for at in positions)
+        return self.workers == 1 or any(self.owner(argv[at]) == self.index for at in positions)
 
     def _is_too_large(self, client: Client) -> bool:
         """Count what is queued, and close if it is too much: to Redis it is a part of the query
@@ -511,7 +520,7 @@ class Transactions:
         by_worker: dict[int, list[bytes]] = {}
         for key in dict.fromkeys(keys):
             if (db, key) not in known:
-                by_worker.setdefault(self._owner(key), []).append(key)
+                by_worker.setdefault(self.owner(key), []).append(key)
         if any(self._stalled(conn, worker) for worker in by_worker):
             return LATER
         if watching is None:
@@ -560,6 +569,10 @@ class Transactions:
         it there.
         """
         del self._series[watching.number]
+        self.end_watching(watching, executing)
+
+    def end_watching(self, watching: Watching, executing: int | None = None) -> None:
+        """The same of a series that is not listed any more."""
         for worker in watching.counts:
             if worker == executing:
                 continue
@@ -643,6 +656,12 @@ class Transactions:
             raise errors.exec_aborted(error) from None
         return LATER
 
+    def leave_to_parts(self, client: Client) -> None:
+        """An EXEC is on its way to all owners of what is watched, which end it."""
+        watching, client.watching = client.watching, None
+        if watching is not None:
+            del self._series[watching.number]
+
     def leave(self, client: Client, where: int) -> None:
         """An EXEC is on its way to the owner, which ends there what is watched."""
         watching, client.watching = client.watching, None
@@ -665,10 +684,12 @@ class Transactions:
         """Send a request whose reply is the stand-in's. Raises: ReplyError TRYAGAIN."""
         self._hop(stand_in, request, worker)
 
-    def _owner(self, key: bytes) -> int:
-        return self._worker_of(key_slot(key))
+    def owner(self, key: bytes) -> int:
+        """Return the worker that has a key."""
+        return self.worker_of(key_slot(key))
 
-    def _worker_of(self, slot: int) -> int:
+    def worker_of(self, slot: int) -> int:
+        """Return the worker that has a slot."""
         peer = self.ways.slot_peer[slot]
         return self.index if peer is None else peer.worker
 
@@ -687,7 +708,7 @@ class Transactions:
         for command, argv in steps:
             if command in one_key:
                 if not alone:
-                    wanted.add(self._owner(argv[1]))
+                    wanted.add(self.owner(argv[1]))
                 continue
             spanning, keys = command.spanning, command.spec.keys
             if command.scope is Scope.CLIENT:
@@ -702,9 +723,9 @@ class Transactions:
             elif alone:
                 pass
             elif command.route is not None:
-                wanted.add(self._worker_of(command.route(argv)))
+                wanted.add(self.worker_of(command.route(argv)))
             elif keys:
-                wanted.update([self._owner(argv[at]) for at in command.spec.key_positions(argv)])
+                wanted.update([self.owner(argv[at]) for at in command.spec.key_positions(argv)])
             elif spanning is not None:
                 return None, True, True
         if len(wanted) > 1:
@@ -948,9 +969,7 @@ class _Finish:
         if answer[:1] != _MARSHALLED:
             self._end(answer)
             return
-        self._block = iter(marshal.loads(answer))
-        self._add(b"*%d\r\n" % self._count)
-        self._go_on()
+        self.ran(marshal.loads(answer))
 
     def _go_on(self) -> None:
         for command, argv in self._steps:
@@ -963,6 +982,12 @@ class _Finish:
             self._add(reply)
         _settle_reply_mode(self._client)
         self._end(b"".join(self._replies))
+
+    def ran(self, replies: list[bytes]) -> None:
+        """The commands that concern keys have been run; the home's own are left."""
+        self._block = iter(replies)
+        self._add(b"*%d\r\n" % self._count)
+        self._go_on()
 
     def _told(self, replies: list[bytes]) -> None:
         (reply,) = replies
@@ -1005,6 +1030,68 @@ class _Finish:
         if client.close_after_reply and not conn.closed:
             conn.blocked = Block.CLOSING
             conn.drop_input()
+
+
+class Spread(_Finish):
+    """An EXEC over several partitions: its steps run under one ticket (`worker/exec_plan.py`).
+
+    Attributes:
+        plan: what was sent.
+    """
+
+    def __init__(
+        self, transactions: Transactions, conn: Connection, transaction: Transaction
+    ) -> None:
+        super().__init__(transactions, conn, transaction, -1)
+        client = conn.client
+        self._resp = client.resp
+        self._watching = watching = client.watching
+        ways = transactions.ways
+        self.plan = plan_of(
+            list(block_of(client, transaction.commands, ways.with_text)),
+            () if watching is None else tuple(watching.keys),
+            workers=transactions.workers,
+            home=transactions.index,
+            owner=transactions.owner,
+            slot_owner=transactions.worker_of,
+        )
+
+    def parts(self) -> dict[int, bytes]:
+        """Return the part of each worker, and keep the reply's place."""
+        watching, write = self._watching, self._transaction.write
+        parts: dict[int, bytes] = {}
+        for worker, (db, keys) in self.plan.locks.items():
+            watched = 0 if watching is None else watching.counts.get(worker, 0)
+            number = watching.number if watching is not None and watched else 0
+            part = (db, keys, write, None, number, watched)
+            parts[worker] = marshal.dumps(part, MARSHAL_VERSION)
+        self._transactions.leave_to_parts(self._client)
+        self._take_place()
+        return parts
+
+    def answered(self, replies: list[Any] | None) -> None:
+        """All steps have run; None if a watched key was touched, and none has."""
+        if replies is None:
+            self._end(NULL_ARRAY.encode(self._resp))
+            return
+        ways = self._transactions.ways
+        found = self.plan.replies_of(replies, ways.merge)
+        for at, ((command, _), reply) in enumerate(zip(self.plan.commands, found, strict=True)):
+            if reply[:1] == NEED:  # too late: the locks are what they are
+                found[at] = reply = errors.crossslot().encode()
+            if is_wide(command):
+                continue  # counted as it was merged
+            command.calls += 1
+            if reply[:1] == b"-":
+                command.failed += 1
+                ways.count_error(reply[1:-2])
+        self.ran(found)
+
+    def refused(self, text: bytes) -> None:
+        """Nothing has run, and nothing will."""
+        if self._watching is not None:
+            self._transactions.end_watching(self._watching)
+        self._end(errors.exec_aborted(ReplyError(text)).encode())
 
 
 class _CallLink(Link):
@@ -1079,6 +1166,7 @@ def _is_plain(command: Command) -> bool:
         or command.guard is not None
         or command.spec.name in _AT_ONCE
         or CommandFlag.NO_MULTI in command.spec.flags
+        or command.name in _LISTENING
     )
 
 

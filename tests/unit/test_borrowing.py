@@ -7,6 +7,7 @@ is each reply, and at the end every key with its value and expire time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from random import Random
 from typing import Any, Final
 
@@ -37,10 +38,23 @@ MEMBERS: Final = [b"a", b"b", b"c", b"1", b"2", b"17"]
 
 def program(
     random: Random, length: int, commands: Sequence[Any] | None = None
-) -> Iterator[list[bytes]]:
-    """Yield commands with keys in any partitions, and what gives these keys values."""
+) -> Iterator[list[list[bytes]]]:
+    """Yield commands with keys in any partitions, and what gives these keys values: one at a time,
+    or a transaction, perhaps with what comes between its WATCH and its MULTI.
+    """
+    chosen = commands or COMMANDS
     for _ in range(length):
-        yield random.choice(commands or COMMANDS)(random)
+        if random.random() < 0.85:
+            yield [random.choice(chosen)(random)]
+            continue
+        unit = [[b"MULTI"]]
+        if random.random() < 0.3:
+            unit = [[b"WATCH", *_keys(random, 2)], random.choice(chosen)(random), *unit]
+        for _ in range(random.randint(0, 6)):
+            argv = random.choice((*chosen, *chosen, *WIDE))(random)
+            if argv[0] != b"SORT":  # whose BY and GET are too late there
+                unit.append(argv)
+        yield [*unit, [random.choice((b"EXEC", b"EXEC", b"EXEC", b"DISCARD"))]]
 
 
 def _keys(random: Random, count: int) -> list[bytes]:
@@ -113,11 +127,18 @@ COMMANDS: Final[list[Any]] = [
 ]
 
 
+WIDE: Final[list[Any]] = [
+    lambda r: [b"DBSIZE"],
+    lambda r: [b"KEYS", b"*"],
+    lambda r: [r.choice((b"FLUSHDB", b"FLUSHALL"))],
+    lambda r: [b"SWAPDB", b"0", b"1"],
+]
+
 # What counts, if it is done twice or not at all.
 MOVES: Final[list[Any]] = [
     lambda r: [b"RPUSH", HOME_KEY, *_members(r)],
     lambda r: [b"LMOVE", *_keys(r, 2), _side(r), _side(r)],
-    lambda r: [b"LMOVE", *_keys(r, 2), _side(r), _side(r)],
+    lambda r: [b"RENAME", *_keys(r, 2)],
 ]
 
 
@@ -152,13 +173,13 @@ def in_order(reply: bytes) -> bytes:
     return b"\n".join(sorted(reply.split(b"\n")))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_any_program_answers_as_with_one_worker(seed: int) -> None:
     with repeat(seed):
         random = Random(seed)
         mesh, model = Mesh(WORKERS), Mesh(1)
         caller, modelled = mesh.connect(seed % WORKERS), model.connect()
-        for argv in program(random, 400):
+        for argv in chain.from_iterable(program(random, 200)):
             send(caller, argv)
             mesh.settle(random)
             send(modelled, argv)
@@ -258,15 +279,23 @@ class MortalMesh(Mesh):
         raise AssertionError("it does not come to an end")
 
 
-def _workers_of(argv: Sequence[bytes]) -> set[int]:
-    return {owner_of(key_slot(key), WORKERS) for key in argv if key in KEYS}
+def _is_finished_by_others(unit: Sequence[Sequence[bytes]]) -> bool:
+    """Tell whether something spans, or is the home's: a hop to a worker that dies has an unknown
+    outcome, and a key that is watched there counts as touched. (The time of XADD is each one's.)
+    """
+    names = {argv[0] for argv in unit}
+    if not names.isdisjoint((b"SORT", b"XADD", b"WATCH")):
+        return False
+    keys = {word for argv in unit for word in argv if word in KEYS}
+    wide = not names.isdisjoint((b"DBSIZE", b"KEYS", b"FLUSHDB", b"FLUSHALL", b"SWAPDB"))
+    return wide or {owner_of(key_slot(key), WORKERS) for key in keys} not in ({1}, {2})
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(8))
 def test_a_command_is_done_once_whoever_dies(seed: int) -> None:
     with repeat(seed):
         run_with_deaths(seed, Coordinator)
-        run_with_deaths(seed, Coordinator, MOVES)
+        run_with_deaths(100 + seed, Coordinator, MOVES)
 
 
 class AppliesAgain(Coordinator):
@@ -325,15 +354,15 @@ def run_with_deaths(
     random = Random(seed)
     mesh, model = MortalMesh(WORKERS, random, coordinator), Mesh(1)
     caller, modelled = mesh.connect(0), model.connect()
-    for argv in program(random, 150, commands):
-        # A hop to a worker that dies has an unknown outcome; only what spans is finished.
-        if _workers_of(argv) in ({1}, {2}) or argv[0] in (b"SORT", b"XADD"):
+    for unit in program(random, 100, commands):
+        if not _is_finished_by_others(unit):
             continue
-        send(caller, argv)
-        mesh.settle(random)
-        send(modelled, argv)
-        model.settle()
-        assert in_order(caller.take()) == in_order(modelled.take()), argv
+        for argv in unit:
+            send(caller, argv)
+            mesh.settle(random)
+            send(modelled, argv)
+            model.settle()
+            assert in_order(caller.take()) == in_order(modelled.take()), argv
     theirs = contents([node.store for node in mesh.nodes])
     assert theirs == contents([model.nodes[0].store])
     assert mesh.deaths > 10
