@@ -234,6 +234,8 @@ class Broker:
     def publish(self, client: Client, kind: int, channel: bytes, message: bytes) -> Reply:
         """Publish a message of a client; return how many get it, or LATER."""
         conn = client.link
+        if client.multi is not None:  # in EXEC, which goes on whatever is in the way
+            return integer(self.send(kind, channel, message))
         if isinstance(conn, Connection) and (self._unsynced or self._is_stalled(conn)):
             if self._unsynced:
                 conn.blocked, conn.retry = Block.PEER, True

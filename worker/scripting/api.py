@@ -32,7 +32,10 @@ _MAY_REPLICATE: Final = frozenset({b"pfcount", b"publish", b"spublish"})
 # Commands of the scope CLIENT that a script may call: they ask for nothing that only the client's
 # own connection has.
 _OF_CLIENT: Final = frozenset(
-    {b"ping", b"echo", b"time", b"select", b"lastsave", b"lolwut", b"command"}
+    (
+        *(b"ping", b"echo", b"time", b"select", b"lastsave", b"lolwut", b"command"),
+        *(b"publish", b"spublish", b"pubsub"),
+    )
 )
 
 REPL_ALL: Final = 3
