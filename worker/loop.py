@@ -403,10 +403,18 @@ class Loop:
 
         Clients that have nothing under way are received from and answered: BUSY, mostly. What the
         supervisor says is kept for the next turn, but for an end, and for SCRIPT KILL, which is
-        done at once. Frames of peers stay in their pipes. Nothing that this turn has prepared
-        leaves: its effects are not in the log yet.
+        done at once. Frames of peers stay in their pipes. What the clients' commands ahead of the
+        script have prepared leaves first, as at a turn's end.
         """
         dispatcher, uplink = self._dispatcher, self._uplink
+        if self._running and dispatcher.flushable:
+            # In place: `run_batch` holds the list.
+            flushable = dispatcher.flushable
+            dispatcher.flushable = list(flushable)
+            flushable.clear()
+            self._end_turn(time.monotonic_ns())
+            flushable += dispatcher.flushable
+            dispatcher.flushable = flushable
         prepared, dispatcher.flushable = dispatcher.flushable, []
         messages, uplink.messages = uplink.messages, []
         for conn, data in self._take_received():
