@@ -33,7 +33,7 @@ from shoal.proto.limits import (
     PARK_MS,
 )
 from shoal.proto.messages import CALL, DONE, SPAN, SUPERVISOR
-from shoal.proto.replies import Array, Reply, encode
+from shoal.proto.replies import OK, Array, Reply, encode
 from shoal.proto.slots import SLOTS, key_slot, owner_of
 from shoal.proto.spec import CommandFlag
 from shoal.worker import contexts
@@ -1610,6 +1610,12 @@ class Dispatcher:
                 allowed = b"NOSAVE" in map(bytes.upper, argv)
             if conn.client.authenticated and not allowed:
                 raise errors.busy_function() if run.command else errors.busy_script()
+            if conn.client.authenticated and command.name.endswith(b"|kill"):
+                # No need to ask the others; and our part would have to wait for the script.
+                if not run.kill():
+                    raise errors.unkillable()
+                self._reply(conn, OK)
+                return bool(conn.blocked)
         except ReplyError as error:
             self._count_error(error.text)
             self._reply(conn, error.encode())

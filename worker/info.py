@@ -388,6 +388,10 @@ def _memory(all_: _Parts) -> Fields:
         *_with_human("used_memory_peak", peak),
         ("used_memory_peak_perc", f"{100 * used / peak if peak else 0:.2f}%"),
         *_with_human("total_system_memory", all_.supervisor.get("total_system_memory", 0)),
+        *all_.totals("number_of_cached_scripts"),
+        # Every worker has all of them.
+        ("number_of_functions", all_.first.get("number_of_functions", 0)),
+        ("number_of_libraries", all_.first.get("number_of_libraries", 0)),
         *_with_human("maxmemory", all_.first["maxmemory"]),
         ("maxmemory_policy", all_.first["maxmemory_policy"]),
         ("mem_aof_buffer", sum(log["aof_buffer_length"] for log in _logs(all_))),
@@ -458,6 +462,7 @@ def _stats(all_: _Parts) -> Fields:
         *all_.totals("expired_time_cap_reached_count"),
         ("evicted_keys", 0),
         ("evicted_clients", 0),
+        *all_.totals("evicted_scripts"),
         ("keyspace_hits", total("hits")),
         ("keyspace_misses", total("misses")),
         # Those of all workers, as each of them knows.

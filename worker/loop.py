@@ -116,7 +116,8 @@ class Loop:
         self._leaving = False
         self._disk_text: str | None = None
         self._left: set[int] = set()  # peers whose last frame to us has come
-        self._received: list[tuple[Connection, bytes]] = []  # in this turn
+        self._received: list[tuple[Connection, bytes]] = []  # in this turn, to be run or running
+        self._running = False
         dispatcher.pump = self._pump
         self.cron_ms = 100
         self.on_message: Callable[[tuple[Any, ...]], None]
@@ -261,7 +262,10 @@ class Loop:
         if piped:
             self._drain()
         if received:
+            self._running = True
             dispatcher.run_batch(received)
+            self._running = False
+            received.clear()
         if dispatcher.resumable:
             dispatcher.run_resumable()
         if dispatcher.now_ms >= self._cron_due_ms and self._serving:
@@ -399,25 +403,34 @@ class Loop:
 
         Clients that have nothing under way are received from and answered: BUSY, mostly. What the
         supervisor says is kept for the next turn, but for an end, and for SCRIPT KILL, which is
-        done at once. Frames of peers stay in their pipes. Nothing that this turn has prepared
-        leaves: its effects are not in the log yet.
+        done at once. Frames of peers stay in their pipes. What the clients' commands ahead of the
+        script have prepared leaves first, as at a turn's end.
         """
         dispatcher, uplink = self._dispatcher, self._uplink
+        if self._running and dispatcher.flushable:
+            # In place: `run_batch` holds the list.
+            flushable = dispatcher.flushable
+            dispatcher.flushable = list(flushable)
+            flushable.clear()
+            self._end_turn(time.monotonic_ns())
+            flushable += dispatcher.flushable
+            dispatcher.flushable = flushable
         prepared, dispatcher.flushable = dispatcher.flushable, []
         messages, uplink.messages = uplink.messages, []
-        under_way = {conn for conn, _ in self._received}
+        for conn, data in self._take_received():
+            if not conn.closed:
+                conn.accept_input(data)
         for fd, event in self._poller.poll(0):
-            conn = self._conns.get(fd)
+            idle = self._conns.get(fd)
             if (
-                conn is not None
+                idle is not None
                 and event == IN
-                and conn is not dispatcher.script_conn
-                and conn not in under_way
-                and conn.is_idle
+                and idle is not dispatcher.script_conn
+                and idle.is_idle
             ):
-                data = conn.receive()
-                if data:
-                    conn.accept_input(data)
+                more = idle.receive()
+                if more:
+                    idle.accept_input(more)
         if any(fd == uplink.read_fd for fd, _ in self._pipes.poll(0)):
             self._take_urgent()
         for conn in dispatcher.flushable:
@@ -428,6 +441,18 @@ class Loop:
             if uplink.outbox_bytes:
                 self._wait_for_room(uplink)
         uplink.messages = messages
+
+    def _take_received(self) -> list[tuple[Connection, bytes]]:
+        """Take out of this turn what clients have sent and nobody has looked at yet."""
+        received = self._received
+        done = 0
+        if self._running:  # up to the client whose script runs
+            conns: list[Connection | None] = [conn for conn, _ in received]
+            caller = self._dispatcher.script_conn
+            done = conns.index(caller) + 1 if caller in conns else len(conns)
+        left = received[done:]
+        del received[done:]
+        return left
 
     def _take_urgent(self) -> None:
         frames = self._uplink.receive()

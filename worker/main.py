@@ -336,6 +336,7 @@ class Worker:
         server.collect_counts = self._dispatcher.collect_hot_counts
         server.extra_info = self._extra_info
         server.on_reset_stats = self._expire.reset_stats
+        scripting_of(self._store).around.log_script = self._log_script
 
     def _extra_info(self) -> dict[str, Any]:
         keys, on_nokey = self._dispatcher.blocking.key_counts()
@@ -346,11 +347,16 @@ class Worker:
             ),
             "watching_clients": self._dispatcher.transactions.watching_clients,
             "total_watched_keys": len(self._dispatcher.transactions.watches),
+            **scripting_of(self._store).figures(),
             "total_blocking_keys": keys,
             "total_blocking_keys_on_nokey": on_nokey,
             "expired_stale_perc": self._expire.stale_percent,
             "expired_time_cap_reached_count": self._expire.time_cap_reached,
         }
+
+    def _log_script(self, level: int, text: bytes) -> None:
+        """Write what redis.log says; its levels are those of the log, from debug."""
+        self._log.write(level, text.decode("utf-8", "surrogateescape"))
 
     def _sync_log(self) -> bool:
         assert self._segment is not None

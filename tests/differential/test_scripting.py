@@ -165,6 +165,23 @@ SANDBOX: Table = {
             " local ok, e = coroutine.resume(co) return {tostring(ok), e}"
         ),
     ],
+    "arguments of what is ours": [
+        lua(text)
+        for text in (
+            "table.insert(nil, 1)",
+            "table.insert()",
+            "local t = {} table.insert(t)",
+            "local t = {} table.insert(t, 1, 2, 3)",
+            "table.insert({}, 'x', 1)",
+            "local t = {} table.insert(t, 1, 'a') table.insert(t, '1', 'b') return t",
+            "local co = coroutine.create(1) return 1",
+            "local co = coroutine.create(redis.call) return 1",
+            "local co = coroutine.wrap(1) return 1",
+            "local ok = coroutine.resume(1) return 1",
+            "local ok = xpcall(function() end) return 1",
+            "local ok = xpcall(1, 2) return tostring(ok)",
+        )
+    ],
     "collectgarbage": [
         lua("return type(collectgarbage('count'))"),
         lua("return collectgarbage()"),

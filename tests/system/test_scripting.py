@@ -5,11 +5,13 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import pytest
 import redis
+from support.raw import RawClient, pack
 from support.servers import Oracle, Shoal, wait_until
 
 COUNTER = """#!lua name=counter
@@ -176,3 +178,90 @@ def test_redis_reads_the_log(tmp_path: Path) -> None:
         assert reader.fcall("add", 1, "n", 1) == "6"
         reader.select(3)
         assert reader.get("k") == "in 3"
+
+
+# -- slow scripts ----------------------------------------------------------------------------------
+
+ENDLESS = b"while true do pcall(function() while true do end end) end"
+BUSY = (
+    b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n"
+)
+LOOP = b"#!lua name=l\nredis.register_function('loop', function() while true do end end)"
+
+
+@pytest.fixture(params=[1, 3], ids=["1 worker", "3 workers"])
+def impatient(request: pytest.FixtureRequest) -> Iterator[Shoal]:
+    with Shoal("--busy-reply-threshold", "50", workers=request.param) as server:
+        yield server
+
+
+def begin(runner: RawClient, clients: list[RawClient], *argv: bytes) -> RawClient:
+    """Run a script that does not end; return a client of the same worker, which hears BUSY."""
+    runner.send(pack(*argv))
+    found: list[RawClient] = []
+
+    def is_busy() -> bool:
+        found[:] = [client for client in clients if client.call(b"PING").startswith(b"-BUSY ")]
+        return bool(found)
+
+    wait_until(is_busy, "a client hears BUSY")
+    return found[0]
+
+
+def clients_of(server: Shoal, stack: ExitStack) -> list[RawClient]:
+    """Return clients of every worker."""
+    return [stack.enter_context(server.client()) for _ in range(2 * server.workers + 2)]
+
+
+def test_a_slow_script_is_killed_by_anybody(impatient: Shoal) -> None:
+    with ExitStack() as stack:
+        runner, *clients = clients_of(impatient, stack)
+        clients[-1].call(b"FUNCTION", b"LOAD", LOOP)
+        near = begin(runner, clients, b"EVAL", ENDLESS, b"0")
+        far = clients[0] if clients[0] is not near else clients[1]
+        assert near.call(b"GET", b"x") == BUSY
+        assert near.call(b"FUNCTION", b"KILL") == BUSY
+        assert near.call(b"SHUTDOWN") == BUSY
+        assert near.call(b"NOSUCH").startswith(b"-ERR unknown command")
+        for killer in (far, near):
+            assert killer.call(b"SCRIPT", b"KILL") == b"+OK\r\n"
+            reply = runner.read_reply()
+            assert reply.startswith(b"-ERR Script killed by user with SCRIPT KILL... script: ")
+            assert reply.endswith(b", on @user_script:1.\r\n")
+            assert runner.call(b"PING") == near.call(b"PING") == b"+PONG\r\n"
+            if killer is far:
+                near = begin(runner, clients, b"EVAL", ENDLESS, b"0")
+        assert near.call(b"SCRIPT", b"KILL").startswith(b"-NOTBUSY ")
+        near = begin(runner, clients, b"FCALL", b"loop", b"0")
+        assert near.call(b"SCRIPT", b"KILL").startswith(b"-BUSY ")
+        assert b"duration_ms" in near.call(b"FUNCTION", b"STATS")
+        assert near.call(b"FUNCTION", b"KILL") == b"+OK\r\n"
+        assert b"script: loop, on @user_function:" in runner.read_reply()
+
+
+def test_a_slow_script_that_has_written_ends_with_the_server_only(impatient: Shoal) -> None:
+    with ExitStack() as stack:
+        runner, *clients = clients_of(impatient, stack)
+        text = b"redis.call('set', KEYS[1], 'v') while true do end"
+        near = begin(runner, clients, b"EVAL", text, b"1", b"k")
+        assert near.call(b"SCRIPT", b"KILL").startswith(b"-UNKILLABLE ")
+        near.send(pack(b"SHUTDOWN", b"NOSAVE"))
+        assert impatient.wait_exit() == 0
+    impatient.start()
+    with impatient.client() as client:
+        assert client.call(b"GET", b"k") == b"$-1\r\n"
+
+
+def test_what_others_have_sent_meanwhile_is_run(impatient: Shoal) -> None:
+    """Also what a transaction over partitions asks of the busy worker."""
+    with ExitStack() as stack:
+        runner, *clients = clients_of(impatient, stack)
+        near = begin(runner, clients, b"EVAL", ENDLESS, b"0")
+        others = [client for client in clients if client is not near]
+        for client in others:
+            client.send(pack(b"MSET", *[word for key in KEYS for word in (key.encode(), b"v")]))
+        assert near.call(b"SCRIPT", b"KILL") == b"+OK\r\n"
+        assert runner.read_reply().startswith(b"-ERR Script killed")
+        replies = {client.read_reply() for client in others}
+        assert replies <= {b"+OK\r\n", BUSY}
+        assert near.call(b"MSET", b"a", b"1", b"b", b"2") == b"+OK\r\n"

@@ -37,7 +37,7 @@ local raw_setmetatable, raw_loadstring, setfenv = setmetatable, loadstring, setf
 local getinfo, sethook, concat, insert = debug.getinfo, debug.sethook, table.concat, table.insert
 local co_create, co_resume = coroutine.create, coroutine.resume
 local sub, byte, gsub, find = string.sub, string.byte, string.gsub, string.find
-local collectgarbage, unpack, ipairs = collectgarbage, unpack, ipairs
+local collectgarbage, unpack, ipairs, tonumber = collectgarbage, unpack, ipairs, tonumber
 local READONLY = "Attempt to modify a readonly table"
 local ENCODED, FAILED, ENDED = 1, 2, 3
 
@@ -95,7 +95,9 @@ local function settle_xpcall(ok, ...)
   return ok, ...
 end
 
-local function safe_xpcall(f, handler)
+local function safe_xpcall(...)
+  local f, handler = ...
+  if select("#", ...) < 2 then error("bad argument #2 to 'xpcall' (value expected)", 2) end
   return settle_xpcall(raw_xpcall(f, function(e)
     e = value_of(e)
     if ended then return e end
@@ -276,13 +278,24 @@ end
 sethook(on_count, "", hook_count)
 
 local threads = library("coroutine", coroutine)
-local function create(f)
+local function create(f, name)
+  if type(f) ~= "function" or getinfo(f, "S").what == "C" then
+    error("bad argument #1 to '" .. name .. "' (Lua function expected)", 3)
+  end
   local thread = co_create(f)
   sethook(thread, on_count, "", hook_count)  -- a hook is of one coroutine alone
   return thread
 end
-threads.create = create
-function threads.resume(...) return settle(co_resume(...)) end
+function threads.create(f)
+  local thread = create(f, "create")
+  return thread
+end
+function threads.resume(...)
+  if type((...)) ~= "thread" then
+    error("bad argument #1 to 'resume' (coroutine expected)", 2)
+  end
+  return settle(co_resume(...))
+end
 local function unwrap(ok, ...)
   if ok then return ... end
   local e = value_of((...))
@@ -290,7 +303,7 @@ local function unwrap(ok, ...)
   error(e, 3)
 end
 function threads.wrap(f)
-  local thread = create(f)
+  local thread = create(f, "wrap")
   return function(...) return unwrap(co_resume(thread, ...)) end
 end
 
@@ -301,7 +314,20 @@ numbers.randomseed = c_function("randomseed")
 library("os", {clock = os.clock})
 local arrays = library("table", table)
 function arrays.insert(t, ...)
+  if type(t) ~= "table" then
+    error("bad argument #1 to 'insert' (table expected, got "
+      .. (t == nil and select("#", ...) == 0 and "no value" or type(t)) .. ")", 2)
+  end
   if real_of[t] then error(READONLY, 0) end
+  local count = select("#", ...)
+  if count == 2 then
+    local at = ...
+    if type(at) ~= "number" and not tonumber(at) then
+      error("bad argument #2 to 'insert' (number expected, got " .. type(at) .. ")", 2)
+    end
+  elseif count ~= 1 then
+    error("wrong number of arguments to 'insert'", 2)
+  end
   return insert(t, ...)
 end
 local strings_meta = getmetatable("")
