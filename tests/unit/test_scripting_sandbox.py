@@ -262,7 +262,7 @@ GREEDY = {
 def test_memory_ends_and_the_next_script_runs(
     text: str, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "MAX_SCRIPT_MEMORY_BYTES", 64 * MB)
+    monkeypatch.setattr(engine, "MAX_SCRIPT_MEMORY_BYTES", 32 * MB)
     reply = scripts.run(text)
     assert reply.startswith(b"-ERR the script was ended: it needs more memory"), reply[:200]
     assert scripts.run("return KEYS[1]", keys=(b"k",)) == b"$1\r\nk\r\n"
@@ -278,7 +278,7 @@ def test_a_runtime_that_is_thrown_away_frees_its_memory(
         def __del__(self) -> None:
             freed.append(1)
 
-    monkeypatch.setattr(engine, "MAX_SCRIPT_MEMORY_BYTES", 64 * MB)
+    monkeypatch.setattr(engine, "MAX_SCRIPT_MEMORY_BYTES", 32 * MB)
     monkeypatch.setattr(lua51, "LuaRuntime", Watched)
     gc.disable()
     try:

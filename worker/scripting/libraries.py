@@ -562,7 +562,8 @@ _UNSIGNED: Final = {0xCC: 1, 0xCD: 2, 0xCE: 4}
 _SIGNED: Final = {0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8, 0xCF: 8}
 _STRINGS: Final = {0xD9: 1, 0xDA: 2, 0xDB: 4}
 _CONSTANTS: Final = {0xC0: None, 0xC2: False, 0xC3: True}
-_MAX_UNPACK_NESTING: Final = 500
+# Two frames of Python each, of the thousand that there are.
+_MAX_UNPACK_NESTING: Final = 200
 
 
 class _Unpacker:

@@ -375,7 +375,7 @@ do
     local c = char(code)
     escapes[c] = escapes[c] or format("\\u%04x", code)
   end
-  local SPECIAL = '[%z\1-\31"\\/\127]'
+  local SPECIAL = '[%c"\\/]'
 
   local out, size, max_depth, convert, ratio, safe, pattern, invalid
   -- Errors are values here: the C function that was called raises them, with its caller's line.
