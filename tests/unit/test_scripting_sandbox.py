@@ -236,7 +236,7 @@ GREEDY = {
         for i = 1, 100 do t[i] = s end
         return t""",
     "cjson": """
-        local s = string.rep('x', 8 * 1024 * 1024)
+        local s = string.rep('x', 512 * 1024)
         local t = {}
         for i = 1, 100 do t[i] = s end
         while true do pcall(cjson.encode, t) end""",
