@@ -4,6 +4,8 @@ Connection "a" publishes, the others listen. A message is read with `reply`: it 
 workers the two are connected to.
 """
 
+from contextlib import ExitStack
+
 import pytest
 from support.differential import (
     Case,
@@ -22,6 +24,7 @@ from support.differential import (
     unordered,
 )
 from support.raw import pack
+from support.servers import Shoal, wait_until
 
 
 def send(client: str, line: str, replies: int) -> Step:
@@ -296,5 +299,12 @@ LOOKED_AT: Table = {
 
 
 @pytest.mark.parametrize("script", cases(CONFIRMED, RECEIVED, CONTEXT, LOOKED_AT))
-def test_pubsub(script: Case, compare: Compare) -> None:
+def test_pubsub(script: Case, compare: Compare, subject: Shoal) -> None:
+    wait_until(lambda: nobody_listens(subject), "every worker has heard that the last ones left")
     compare(script)
+
+
+def nobody_listens(subject: Shoal) -> bool:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(subject.client()) for _ in range(subject.workers)]
+        return all(client.call(b"PUBSUB", b"CHANNELS") == b"*0\r\n" for client in clients)

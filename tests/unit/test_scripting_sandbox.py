@@ -157,6 +157,10 @@ ENDLESS = {
         end)()""",
     "calls": "while true do redis.pcall('ping2') end",
     "a comparison": "table.sort({1, 2, 3}, function() while true do end end)",
+    "cjson": """
+        local t = {}
+        for i = 1, 1000 do t[i] = i end
+        while true do pcall(cjson.encode, t) end""",
     "loaded": "loadstring('while true do end')()",
     "a metamethod": "local t = setmetatable({}, {__index = function() while true do end end})"
     " return t.x",
@@ -176,6 +180,31 @@ def test_what_ends_a_script_ends_it(text: str, scripts: Scripts) -> None:
     assert reply.startswith(b"-ERR Script killed script: ")
     assert b", on " in reply
     assert len(asked) == 4
+    assert scripts.run("return 1") == b":1\r\n"
+
+
+DEEP = {
+    "calls": ("local function f() return 1 + f() end f()", b"stack overflow"),
+    "tables that are encoded": (
+        "local t = {} t[1] = t local c = cjson.new() c.encode_max_depth(1e9) c.encode(t)",
+        b"stack overflow",
+    ),
+    "arrays that are decoded": (
+        "local c = cjson.new() c.decode_max_depth(1e9) c.decode(string.rep('[', 1e6))",
+        b"stack overflow",
+    ),
+    "packed arrays": (r"cmsgpack.unpack(string.rep('\145', 1e6))", b"Bad data format"),
+    "pcall in pcall": ("local function f() return pcall(f) end f() error('x')", b""),
+    "tostring": ("setmetatable({}, {__tostring = tostring}) string.rep('x', 1) error('x')", b"x"),
+    "a pattern": ("string.find(string.rep('(', 1e5), string.rep('(', 1e5))", b"capture"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), DEEP.values(), ids=DEEP.keys())
+def test_too_deep_is_an_error(text: str, said: bytes, scripts: Scripts) -> None:
+    reply = scripts.run(text)
+    assert reply.startswith(b"-ERR ")
+    assert said in reply
     assert scripts.run("return 1") == b":1\r\n"
 
 
@@ -206,6 +235,14 @@ GREEDY = {
         local t = {}
         for i = 1, 100 do t[i] = s end
         return t""",
+    "cjson": """
+        local s = string.rep('x', 512 * 1024)
+        local t = {}
+        for i = 1, 100 do t[i] = s end
+        while true do pcall(cjson.encode, t) end""",
+    "cjson, decoded": """
+        local s = '[' .. string.rep('[],', 5 * 1024 * 1024) .. '1]'
+        while true do pcall(cjson.decode, s) end""",
     "cmsgpack": """
         local s = string.rep('x', 8 * 1024 * 1024)
         local t = {}
@@ -225,7 +262,7 @@ GREEDY = {
 def test_memory_ends_and_the_next_script_runs(
     text: str, scripts: Scripts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "MAX_SCRIPT_MEMORY_BYTES", 64 * MB)
+    monkeypatch.setattr(engine, "MAX_SCRIPT_MEMORY_BYTES", 32 * MB)
     reply = scripts.run(text)
     assert reply.startswith(b"-ERR the script was ended: it needs more memory"), reply[:200]
     assert scripts.run("return KEYS[1]", keys=(b"k",)) == b"$1\r\nk\r\n"
@@ -241,7 +278,7 @@ def test_a_runtime_that_is_thrown_away_frees_its_memory(
         def __del__(self) -> None:
             freed.append(1)
 
-    monkeypatch.setattr(engine, "MAX_SCRIPT_MEMORY_BYTES", 64 * MB)
+    monkeypatch.setattr(engine, "MAX_SCRIPT_MEMORY_BYTES", 32 * MB)
     monkeypatch.setattr(lua51, "LuaRuntime", Watched)
     gc.disable()
     try:

@@ -562,7 +562,8 @@ _UNSIGNED: Final = {0xCC: 1, 0xCD: 2, 0xCE: 4}
 _SIGNED: Final = {0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8, 0xCF: 8}
 _STRINGS: Final = {0xD9: 1, 0xDA: 2, 0xDB: 4}
 _CONSTANTS: Final = {0xC0: None, 0xC2: False, 0xC3: True}
-_MAX_UNPACK_NESTING: Final = 500
+# Two frames of Python each, of the thousand that there are.
+_MAX_UNPACK_NESTING: Final = 200
 
 
 class _Unpacker:
@@ -682,7 +683,7 @@ class Cjson:
             self._encode_invalid,
         )
         if result.__class__ is tuple:
-            raise libraries.fail(result[1].decode("latin-1"))
+            raise self._failure(result)
         libraries.runtime.afford(2 * len(result))
         return result
 
@@ -694,12 +695,21 @@ class Cjson:
         data = libraries.text(args, 1)
         if len(data) >= 2 and not (data[0] and data[1]):
             raise libraries.fail("JSON parser does not support UTF-16 or UTF-32")
-        found, value = libraries.runtime.cjson_decode(
-            data, self._decode_depth, self._decode_invalid
-        )
-        if not found:
-            raise libraries.fail(value.decode("latin-1"))
-        return value
+        result = libraries.runtime.cjson_decode(data, self._decode_depth, self._decode_invalid)
+        if not result[0]:
+            raise self._failure(result)
+        return result[1]
+
+    def _failure(self, result: tuple[Value, ...]) -> RaisedError:
+        """Return the error of what the prelude's side said: a text, and if Lua itself raised it,
+        whether the script must end.
+        """
+        text: bytes = result[1]
+        if len(result) == 2:
+            return self._libraries.fail(text.decode("latin-1"))
+        if result[2]:
+            return RaisedError(text, RaisedError.FATAL)
+        return self._libraries.fail(text.rpartition(b": ")[2].decode("latin-1"))
 
     def _integer(
         self, args: tuple[Value, ...], position: int, low: int, high: int, old: int

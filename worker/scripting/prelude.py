@@ -36,7 +36,7 @@ local raw_pcall, raw_xpcall, raw_pairs, raw_next = pcall, xpcall, pairs, next
 local raw_setmetatable, raw_loadstring, setfenv = setmetatable, loadstring, setfenv
 local getinfo, sethook, concat, insert = debug.getinfo, debug.sethook, table.concat, table.insert
 local co_create, co_resume = coroutine.create, coroutine.resume
-local sub, byte, gsub, find = string.sub, string.byte, string.gsub, string.find
+local sub, byte, gsub, find, match = string.sub, string.byte, string.gsub, string.find, string.match
 local collectgarbage, unpack, ipairs, tonumber = collectgarbage, unpack, ipairs, tonumber
 local READONLY = "Attempt to modify a readonly table"
 local ENCODED, FAILED, ENDED = 1, 2, 3
@@ -352,6 +352,17 @@ end
 -- cjson -------------------------------------------------------------------------------------------
 
 local cjson_encode, cjson_decode
+
+local function settle_core(ok, ...)
+  if ok then return ... end
+  local e = ...
+  -- Too deep, no memory, or killed: the C function that was called says so.
+  return false, tostring(e), ended ~= false or e == memory_error
+end
+local function guarded(core)
+  return function(...) return settle_core(raw_pcall(core, ...)) end
+end
+
 do
   local format, floor, char, lower = string.format, math.floor, string.char, string.lower
   local huge = math.huge
@@ -364,7 +375,7 @@ do
     local c = char(code)
     escapes[c] = escapes[c] or format("\\u%04x", code)
   end
-  local SPECIAL = '[%z\1-\31"\\/\127]'
+  local SPECIAL = '[%c"\\/]'
 
   local out, size, max_depth, convert, ratio, safe, pattern, invalid
   -- Errors are values here: the C function that was called raises them, with its caller's line.
@@ -514,12 +525,12 @@ do
 
   local function escape_at(at)
     -- Text of \uXXXX at `at`, and how long it is; nil if it is none.
-    local digits = string.match(text, "^\\u(%x%x%x%x)", at)
+    local digits = match(text, "^\\u(%x%x%x%x)", at)
     if not digits then return nil end
     local code = tonumber(digits, 16)
     if code < 0xD800 or code > 0xDFFF then return utf8(code), 6 end
     if code >= 0xDC00 then return nil end
-    digits = string.match(text, "^\\u(%x%x%x%x)", at + 6)
+    digits = match(text, "^\\u(%x%x%x%x)", at + 6)
     if not digits then return nil end
     local other = tonumber(digits, 16)
     if other < 0xDC00 or other > 0xDFFF then return nil end
@@ -705,6 +716,8 @@ do
     if after then return true, value end
     return false, problem
   end
+
+  cjson_encode, cjson_decode = guarded(cjson_encode), guarded(cjson_decode)
 end
 
 local new_cjson = host("new_cjson")
