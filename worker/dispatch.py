@@ -893,7 +893,8 @@ class Dispatcher:
             life = peer.life
 
             def resume() -> None:
-                if command.blocks and peer.waiters.pop(handle, _GONE) is _GONE:
+                ending: Any = peer.waiters.pop(handle, _GONE) if command.blocks else None
+                if ending is _GONE:
                     return  # its client has gone: it must not be handed anything
                 try:
                     reply = self._run_hop(command, argv, db, resp)
@@ -901,6 +902,8 @@ class Dispatcher:
                     reply = _need(need)
                 if isinstance(reply, Wait):
                     self._wait_for_peer(peer, handle, command, argv, context, reply)
+                    if ending is not None:
+                        self.take_notes(peer, [(handle, ending)])
                 elif peer.life == life:  # else who asked has died, and its successor knows nothing
                     peer.late.append((handle, reply))
                 self._serve_ready()
@@ -1012,7 +1015,7 @@ class Dispatcher:
             self.blocking.end(self._entered.pop(where), None)
         waiters, peer.waiters = peer.waiters, {}
         for waiter in waiters.values():
-            if waiter is not None:
+            if isinstance(waiter, Waiter):
                 self.blocking.end(waiter, None)
 
     def peer_up(self, peer: Peer) -> None:
@@ -1141,9 +1144,11 @@ class Dispatcher:
                 self._hear_spread(peer.worker, handle, what)
                 continue
             waiter = peer.waiters.get(handle)
-            if waiter is None:  # answered meanwhile, or it still waits for a lock
+            if not isinstance(waiter, Waiter):  # answered meanwhile, or it still waits for a lock
                 if what == CANCEL:
                     peer.waiters.pop(handle, None)
+                elif handle in peer.waiters:
+                    peer.waiters[handle] = what
             elif what == TAKE:
                 self.blocking.take(waiter)
             elif what == CANCEL:
