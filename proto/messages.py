@@ -35,6 +35,7 @@ Commands that run in steps: the workers, once granted, lend instead of running:
 | (MORE, ticket, attempt)                      | coordinator, worker   | go on: LENT or EFFECT     |
 | (EXECUTE, ticket, attempt, blob)             | coordinator, executor | all have lent: run it     |
 | (EFFECT, ticket, attempt, worker, chunk)     | executor, coordinator | changes for that worker   |
+| (FORGET, ref)                                | home, coordinator     | its client has gone       |
 | (RAN, ticket, attempt, replies)              | executor, coordinator | it ran: no more EFFECT    |
 | (APPLY, ticket, participants, chunk, last)   | coordinator, worker   | make these; the last: log |
 | (APPLY_MORE, ticket)                         | worker, coordinator   | taken, not the last       |
@@ -105,6 +106,8 @@ APPLY: Final = 16
 APPLY_MORE: Final = 17
 LEND: Final = 18
 ABORT: Final = 19
+
+FORGET: Final = 50
 
 # The modes of LOCK.
 RUN: Final = 0

@@ -159,6 +159,13 @@ class Coordinator:
         """As `Steps.on_abort`."""
         return self._moved(number, self._steps(self._tickets[number]).on_abort(self._down))
 
+    def on_forget(self, home: int, ref: int) -> Outgoing:
+        """As `Steps.on_forget`; nothing if the ticket has ended."""
+        for number, ticket in self._tickets.items():
+            if ticket.home == home and ticket.ref == ref and ticket.steps is not None:
+                return self._moved(number, ticket.steps.on_forget(self._down))
+        return []
+
     def on_effect(
         self, worker: int, number: int, attempt: int, whose: int, chunk: bytes
     ) -> Outgoing:

@@ -102,6 +102,13 @@ class Steps:
         self._aborted = True
         return self.advance(down)
 
+    def on_forget(self, down: AbstractSet[int]) -> Outgoing:
+        """Nobody wants it any more: end it, unless the first step runs or has run."""
+        if self._at or self._executing or self._left is not None:
+            return []
+        self._aborted = True
+        return self.advance(down)
+
     def on_effect(self, worker: int, attempt: int, whose: int, chunk: bytes) -> Outgoing:
         """Keep a piece of what the step changes in the partition of `whose`; ask for the next."""
         if attempt != self._attempt:

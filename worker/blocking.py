@@ -58,6 +58,8 @@ class Waiter:
         keys: what it waits for; all_keys: what it needs locked when it runs.
         kind, on_nokey, timeout_reply: as in `Wait`.
         deadline_ms: monotonic, 0 for none; overdue: it has passed while the waiter was not WAITING.
+        spread: it waits for keys of other partitions too, so it is not run here: its home is told
+            by `offer`, and tries; told: that has not ended, and who came later has to wait.
         answer: gives its client the reply.
         offer: asks its home; None if it can be answered at once.
     """
@@ -76,8 +78,10 @@ class Waiter:
         "on_nokey",
         "overdue",
         "resp",
+        "spread",
         "state",
         "timeout_reply",
+        "told",
     )
 
     def __init__(
@@ -106,6 +110,7 @@ class Waiter:
         self.offer = offer
         self.state = State.WAITING
         self.claim: Claim | None = None
+        self.spread = self.told = False
 
 
 class Locks(Protocol):
@@ -196,8 +201,15 @@ class Blocking:
             db, key = next(iter(self._ready))
             del self._ready[db, key]
             for waiter in list(self._by_key.get(db, {}).get(key, ())):
-                if waiter.state is State.WAITING and self._is_ready(waiter, (key,)):
+                if waiter.state is not State.WAITING or not self._is_ready(waiter, (key,)):
+                    continue
+                if not waiter.spread:
                     self._serve(waiter)
+                    continue
+                waiter.told = True
+                assert waiter.offer is not None
+                waiter.offer()
+                break  # those behind it have their turn when it has had its own
         self._serving = False
 
     def _is_ready(self, waiter: Waiter, keys: Sequence[bytes]) -> bool:
@@ -251,6 +263,16 @@ class Blocking:
         if waiter.overdue:
             self.end(waiter, waiter.timeout_reply)
 
+    def passed(self, waiter: Waiter) -> None:
+        """A spread waiter was tried, and waits on: those behind it have their turn."""
+        waiter.told = False
+        self._try_again(waiter)
+
+    def _try_again(self, waiter: Waiter) -> None:
+        for key in waiter.keys:
+            if key in self._by_key.get(waiter.db, {}):
+                self._ready[waiter.db, key] = None
+
     # -- the end -----------------------------------------------------------------------------------
 
     def end(self, waiter: Waiter, reply: bytes | None) -> None:
@@ -259,6 +281,8 @@ class Blocking:
         if state is State.GONE:
             return
         self._forget(waiter)
+        if waiter.told:
+            self._try_again(waiter)
         if state is State.OFFERED:
             self.offers -= 1
             self._release(waiter)

@@ -56,6 +56,10 @@ _NOTHING: Final = marshal.dumps([], 2)
 # In place of a command's name: what OBJECT ENCODING said of the value. Only lent, never an effect.
 _ENCODING: Final = b""
 
+# Likewise, of a change that is none: the owner of the key enters a command that waits for it:
+# key, home, handle, type, protocol, then the command.
+WAIT: Final = b"\1"
+
 # Words of key specifications: the command writes to the key, and does not just take from it.
 _WRITTEN: Final = frozenset({"OW", "insert", "update"})
 
@@ -67,6 +71,7 @@ class Borrowing(NamedTuple):
         argv: the command; resp: protocol of its client; db: the client's database.
         executor: the worker that runs it.
         extra: keys to lend besides those that argv names.
+        waiter: home and handle of a command that may wait (`worker/spread_wait.py`).
     """
 
     argv: list[bytes]
@@ -74,6 +79,7 @@ class Borrowing(NamedTuple):
     db: int
     executor: int
     extra: tuple[bytes, ...]
+    waiter: tuple[int, int] | None = None
 
 
 class Transacted(NamedTuple):
@@ -177,6 +183,7 @@ class Borrower:
         log: Callable[[int, Sequence[int], Sequence[Change]], None],
         send: Callable[[m.Message], None],
         warn: Callable[[str], None],
+        enter: Callable[[int, Argv], None],
     ) -> None:
         """Start without any.
 
@@ -189,6 +196,7 @@ class Borrower:
             log: called with ticket, participants and changes, to log them as the ticket's part.
             send: sends the coordinator a message.
             warn: writes a line of the server's log.
+            enter: called with database and what follows WAIT.
         """
         self.parts: dict[int, _Part] = {}
         self._store = store
@@ -199,6 +207,7 @@ class Borrower:
         self._log = log
         self._send = send
         self._warn = warn
+        self._enter = enter
 
     # -- lending -----------------------------------------------------------------------------------
 
@@ -353,6 +362,9 @@ class Borrower:
         db = command.db
         script = resolve(command.argv).scope is Scope.SCRIPT
         for argv in effects:
+            if argv[0] == WAIT:
+                yield self._owner(argv[1]), db, b"", argv
+                continue
             if argv[0] == b"SELECT":  # a script has changed it
                 db = int(argv[1])
                 continue
@@ -410,16 +422,21 @@ class Borrower:
         now_ms, notify, log, dirty = store.now_ms, store.notify, store.log, store.dirty
         # The executor has told the events, and whether a key had expired was its to say.
         store.now_ms, store.notify, store.log = 0, None, None
-        _apply(store, changes)
+        _apply(store, [change for change in changes if change[1][0] != WAIT])
         store.now_ms, store.notify, store.log, store.dirty = now_ms, notify, log, dirty
         store.effects = None
         part.changes += changes
         if not last:
             self._send((m.APPLY_MORE, ticket))
             return False
-        store.dirty_total += len(part.changes)
-        self._log(ticket, participants, part.changes)
-        part.changes = []
+        changes, part.changes = part.changes, []
+        real = [change for change in changes if change[1][0] != WAIT]
+        if real:  # a command that waits changes nothing, anywhere
+            store.dirty_total += len(real)
+            self._log(ticket, participants, real)
+        for db, argv in changes:
+            if argv[0] == WAIT:
+                self._enter(db, argv[1:])
         return True
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from shoal.worker.blocking import Waiter
     from shoal.worker.dispatch import Dispatcher, RemoteWait
     from shoal.worker.server import Server
+    from shoal.worker.spread_wait import SpreadWait
 
 IN: Final = select.EPOLLIN
 OUT: Final = select.EPOLLOUT
@@ -150,7 +151,7 @@ class Connection(Link):
         self.eof = False
         self._stopped = False
         self.closed = False
-        self.wait: Waiter | RemoteWait | None = None
+        self.wait: Waiter | RemoteWait | SpreadWait | None = None
         self._outbox: deque[memoryview] = deque()
         self.outbox_bytes = 0
         self.over_soft_since_ms = 0

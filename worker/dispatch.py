@@ -38,7 +38,14 @@ from shoal.proto.slots import SLOTS, key_slot, owner_of
 from shoal.proto.spec import CommandFlag
 from shoal.worker import contexts
 from shoal.worker.blocking import Blocking, State, Waiter
-from shoal.worker.borrowing import Borrower, Borrowing, Change, Transacted, executor_key
+from shoal.worker.borrowing import (
+    WAIT,
+    Borrower,
+    Borrowing,
+    Change,
+    Transacted,
+    executor_key,
+)
 from shoal.worker.broker import Broker
 from shoal.worker.client import ReplyMode
 from shoal.worker.connection import Block, Connection
@@ -53,7 +60,10 @@ from shoal.worker.participant import NOT_DONE, Claim, Part, Participant
 from shoal.worker.peers import (
     CANCEL,
     ERROR,
+    LEAVE,
     OFFER,
+    PASS,
+    READY,
     TAKE,
     TIMEOUT,
     TOUCHED,
@@ -76,6 +86,9 @@ from shoal.worker.registry import (
 from shoal.worker.scripting.api import ScriptRun
 from shoal.worker.scripting.service import scripting_of
 from shoal.worker.server import Server
+from shoal.worker.spread_wait import SpreadWait, SpreadWaits
+from shoal.worker.values.list import List
+from shoal.worker.values.sorted_set import SortedSet
 
 if TYPE_CHECKING:
     from shoal.worker.aof import Segment
@@ -89,6 +102,10 @@ _HTTP: Final = (b"post", b"host:")
 Stop = bool
 
 _GONE: Final = object()
+
+# What blocking commands wait for.
+_KINDS: Final[dict[bytes, type]] = {b"list": List, b"zset": SortedSet}
+_NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 _EXEC: Final = "exec"  # as a request of a home, see worker/multi.py
 
 
@@ -98,9 +115,10 @@ class _Span:
     Attributes:
         positions: worker -> which of the command's keys it has.
         borrowing: the command again, if it is a borrowing one.
+        wait: if it may wait.
     """
 
-    __slots__ = ("at", "borrowing", "command", "conn", "positions", "resp")
+    __slots__ = ("at", "borrowing", "command", "conn", "positions", "resp", "wait")
 
     def __init__(
         self,
@@ -110,10 +128,12 @@ class _Span:
         positions: dict[int, list[int]],
         resp: int,
         borrowing: _Rounds | None = None,
+        wait: SpreadWait | None = None,
     ) -> None:
         self.conn, self.at, self.command, self.positions = conn, at, command, positions
         self.resp = resp
         self.borrowing = borrowing
+        self.wait = wait
 
 
 class _Rounds(NamedTuple):
@@ -184,6 +204,8 @@ class Dispatcher:
         self.participant: Participant
         self.blocking: Blocking
         self.borrower: Borrower
+        self.spread_waits: SpreadWaits
+        self._entered: dict[tuple[int, int], Waiter] = {}  # home, handle: waits for keys here too
         self.transactions: Transactions
         self.segment: Segment | None = server.segment
         self._clock_ns = clock_ns
@@ -228,6 +250,14 @@ class Dispatcher:
             self._log_changes,
             self._send_up,
             lambda text: self.server.log_warning(text),  # what that is, is set later
+            self._enter_spread,
+        )
+        self.spread_waits = SpreadWaits(
+            self.blocking,
+            self._try_spread,
+            self._tell_spread,
+            self._answer_spread,
+            lambda ref: self._send_up((m.FORGET, ref)),
         )
         ways = Ways(
             participant=self.participant,
@@ -863,7 +893,8 @@ class Dispatcher:
             life = peer.life
 
             def resume() -> None:
-                if command.blocks and peer.waiters.pop(handle, _GONE) is _GONE:
+                ending: Any = peer.waiters.pop(handle, _GONE) if command.blocks else None
+                if ending is _GONE:
                     return  # its client has gone: it must not be handed anything
                 try:
                     reply = self._run_hop(command, argv, db, resp)
@@ -871,6 +902,8 @@ class Dispatcher:
                     reply = _need(need)
                 if isinstance(reply, Wait):
                     self._wait_for_peer(peer, handle, command, argv, context, reply)
+                    if ending is not None:
+                        self.take_notes(peer, [(handle, ending)])
                 elif peer.life == life:  # else who asked has died, and its successor knows nothing
                     peer.late.append((handle, reply))
                 self._serve_ready()
@@ -978,15 +1011,19 @@ class Dispatcher:
         last.
         """
         self.transactions.home_lost(peer)
+        for where in [where for where in self._entered if where[0] == peer.worker]:
+            self.blocking.end(self._entered.pop(where), None)
         waiters, peer.waiters = peer.waiters, {}
         for waiter in waiters.values():
-            if waiter is not None:
+            if isinstance(waiter, Waiter):
                 self.blocking.end(waiter, None)
 
     def peer_up(self, peer: Peer) -> None:
         """Send what waited for a worker that serves again."""
         while peer.parked:
             self.send_hop(peer, peer.unpark())
+        if self.spread_waits:
+            self.spread_waits.worker_up(peer.worker)
 
     def expire_parked(self, peer: Peer) -> None:
         """Answer the hops that have waited too long for a worker."""
@@ -1100,10 +1137,18 @@ class Dispatcher:
             if what == TOUCHED:
                 self.transactions.touched(handle)
                 continue
+            if what == READY:
+                self.spread_waits.ready(handle)
+                continue
+            if what in (PASS, LEAVE):
+                self._hear_spread(peer.worker, handle, what)
+                continue
             waiter = peer.waiters.get(handle)
-            if waiter is None:  # answered meanwhile, or it still waits for a lock
+            if not isinstance(waiter, Waiter):  # answered meanwhile, or it still waits for a lock
                 if what == CANCEL:
                     peer.waiters.pop(handle, None)
+                elif handle in peer.waiters:
+                    peer.waiters[handle] = what
             elif what == TAKE:
                 self.blocking.take(waiter)
             elif what == CANCEL:
@@ -1132,6 +1177,8 @@ class Dispatcher:
             conn.wait = None
             self.blocking.end(wait, None)
             self._filled(conn, 1)
+        elif isinstance(wait, SpreadWait):
+            self.spread_waits.client_gone(wait)
         elif wait is not None and wait.handle is not None:
             self._cancel(wait)
         # Else the owner is told when it says that the reply comes later.
@@ -1151,6 +1198,9 @@ class Dispatcher:
             reply = errors.unblocked().encode() if with_error else wait.timeout_reply
             self.blocking.end(wait, reply)
             return True
+        if isinstance(wait, SpreadWait):
+            error = errors.unblocked().encode() if with_error else None
+            return self.spread_waits.unblock(wait, error)
         if wait is None or wait.ending is not None:
             return False
         wait.ending = ERROR if with_error else TIMEOUT
@@ -1376,7 +1426,12 @@ class Dispatcher:
             return
         assert isinstance(span, _Span)
         if span.borrowing is not None:
-            ((reply,),) = replies.values()
+            (ran,) = replies.values()
+            if ran is None:  # FORGET came in time
+                assert span.wait is not None
+                self.spread_waits.forgotten(span.wait)
+                return
+            (reply,) = ran
             self._on_ran(span, span.borrowing, reply)
             return
         answers = [
@@ -1398,17 +1453,27 @@ class Dispatcher:
 
     def _borrow(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
         """Run a command over several partitions that needs their values together."""
-        if command.blocks:
+        if command.blocks and command.borrowed is None:
             raise errors.crossslot()
         if conn.waiting:  # a barrier: all our earlier commands first
             return self._block(conn, Block.REPLY, retry=True)
         client = conn.client
         at = self._placeholder(conn)
+        if command.blocks:
+            self._block(conn, Block.KEYS)
+            conn.wait = self.spread_waits.begin(conn, at, command, argv, client.db, client.resp)
+            return True
         self._send_borrowing(conn, at, command, client.resp, _Rounds(argv, client.db, (), 0))
         return self._block(conn, Block.REPLY)
 
     def _send_borrowing(
-        self, conn: Connection, at: int, command: Command, resp: int, rounds: _Rounds
+        self,
+        conn: Connection,
+        at: int,
+        command: Command,
+        resp: int,
+        rounds: _Rounds,
+        wait: SpreadWait | None = None,
     ) -> None:
         argv, db, extra, _ = rounds
         keys: dict[int, list[bytes]] = {}
@@ -1432,6 +1497,7 @@ class Dispatcher:
                     db,
                     executor,
                     extra,
+                    None if wait is None else (self.server.index, wait.handle),
                 ),
                 2,
             )
@@ -1439,7 +1505,7 @@ class Dispatcher:
         }
         self.server.stats.spanning += 1
         self._last_ref += 1
-        self._refs[self._last_ref] = _Span(conn, at, command, {}, resp, rounds)
+        self._refs[self._last_ref] = _Span(conn, at, command, {}, resp, rounds, wait)
         lenders = tuple([worker for worker in parts if worker != executor])
         steps = ((executor, lenders, None),)
         self.uplink.messages.append((SPAN, self._last_ref, parts, command.write, steps))
@@ -1454,7 +1520,7 @@ class Dispatcher:
         """Run a borrowing command here, its executor, where all its values are now; return the
         reply, or NEED and the keys that it needs too, and its effects.
         """
-        argv, resp, db, _, _ = borrowing
+        argv, resp, db = borrowing.argv, borrowing.resp, borrowing.db
         command = resolve(argv)
         store = self.store
         if is_wide(command):
@@ -1462,6 +1528,8 @@ class Dispatcher:
             return reply, self._effects_of(command, argv)
         try:
             node = self._call(command, command.handler, store.view(db), argv, calls=0)
+            if isinstance(node, Wait) and borrowing.waiter is not None:
+                return self._wait_spread(borrowing, node)
             reply = self._hop_reply(encode(node, resp))
         except ReplyError as error:
             return error.encode(), []
@@ -1493,6 +1561,11 @@ class Dispatcher:
     def _on_ran(self, span: _Span, rounds: _Rounds, reply: bytes) -> None:
         """A borrowing command of our client has been run."""
         command = span.command
+        if reply[:1] == WAIT:
+            assert span.wait is not None
+            timeout_ms, workers, at_last = marshal.loads(reply[1:])
+            self.spread_waits.not_served(span.wait, timeout_ms, workers, at_last, self.now_ms)
+            return
         if reply[:1] == NEED:
             self._run_with(span.conn, span.at, command, span.resp, rounds, marshal.loads(reply[1:]))
             return
@@ -1501,7 +1574,82 @@ class Dispatcher:
         if reply[:1] == b"-":
             command.failed += 1
             self._count_error(reply[1:-2])
-        self.fill(span.conn, span.at, reply)
+        if span.wait is not None:
+            self.spread_waits.served(span.wait, reply)
+        else:
+            self.fill(span.conn, span.at, reply)
+
+    # -- blocking commands over several partitions (worker/spread_wait.py) -------------------------
+
+    def _wait_spread(self, borrowing: Borrowing, wait: Wait) -> tuple[bytes, list[Sequence[bytes]]]:
+        """Let a command wait that we, its executor, cannot serve: as its reply and effects."""
+        assert borrowing.waiter is not None
+        home, handle = borrowing.waiter
+        workers = tuple(dict.fromkeys(map(self._owner, wait.keys)))
+        reply = encode(wait.timeout_reply, borrowing.resp)
+        head = b"%d" % home, b"%d" % handle, _NAMES[wait.kind], b"%d" % borrowing.resp
+        effects: list[Sequence[bytes]] = [
+            (WAIT, key, *head, *borrowing.argv) for key in dict.fromkeys(wait.keys)
+        ]
+        return WAIT + marshal.dumps((wait.timeout_ms, workers, reply), 2), effects
+
+    def _enter_spread(self, db: int, entry: Sequence[bytes]) -> None:
+        """Enter a command into the queue of a key of ours."""
+        key, home, handle, kind, resp, *argv = entry
+        where = int(home), int(handle)
+        known = self._entered.get(where)
+        if known is not None:
+            if key in known.keys:
+                return  # it keeps its place
+            self.blocking.end(known, None)  # it has more keys here
+        keys = (*(() if known is None else known.keys), key)
+        wait = Wait(keys, 0, _KINDS[kind], b"")
+        waiter = self._entered[where] = Waiter(
+            resolve(argv), argv, db, int(resp), wait, self.now_ms, _nobody, self._teller(*where)
+        )
+        waiter.spread = True
+        self.blocking.add(waiter)
+
+    def _teller(self, home: int, handle: int) -> Callable[[], None]:
+        """Return what tells a home that a key is ready for its command."""
+        peer = self.peers[home]
+        if peer is None:
+            return lambda: self.spread_waits.ready(handle)
+        return lambda: peer.notes.append((handle, READY))
+
+    def _try_spread(self, wait: SpreadWait) -> None:
+        rounds = _Rounds(wait.argv, wait.db, (), 0)
+        self._send_borrowing(wait.conn, wait.at, wait.command, wait.resp, rounds, wait)
+        wait.ref = self._last_ref
+
+    def _tell_spread(self, worker: int, handle: int, leaves: bool) -> None:
+        peer = self.peers[worker]
+        what = LEAVE if leaves else PASS
+        if peer is None:
+            self._hear_spread(worker, handle, what)
+        elif peer.up:
+            peer.notes.append((handle, what))
+
+    def _hear_spread(self, home: int, handle: int, what: int) -> None:
+        """A home says what has become of a command that was entered here."""
+        waiter = self._entered.get((home, handle))
+        if waiter is None:
+            return  # our predecessor had entered it
+        if what == PASS:
+            self.blocking.passed(waiter)
+        else:
+            del self._entered[home, handle]
+            self.blocking.end(waiter, None)
+
+    def _answer_spread(self, wait: SpreadWait, reply: bytes | None) -> None:
+        conn = wait.conn
+        conn.wait = None
+        if reply is None:
+            self._filled(conn, 1)
+        else:
+            self.fill(conn, wait.at, reply)
+
+    # -- borrowing commands, on ------------------------------------------------------------------
 
     def _run_with(
         self,
@@ -1531,6 +1679,9 @@ class Dispatcher:
             span.refused(text)
             return
         assert isinstance(span, _Span)
+        if span.wait is not None:
+            self.spread_waits.served(span.wait, ReplyError(text).encode())
+            return
         self.fill(span.conn, span.at, ReplyError(text).encode())
 
     # -- scripts -----------------------------------------------------------------------------------
@@ -1657,3 +1808,7 @@ class Dispatcher:
 def _need(need: NeedKeys) -> bytes:
     """Return what stands in place of the reply."""
     return NEED + marshal.dumps(need.keys, 2)
+
+
+def _nobody(_: bytes) -> None:
+    raise AssertionError("a command that waits here for its home is answered there")

@@ -52,6 +52,13 @@ ERROR: Final = 4
 # (worker/multi.py).
 TOUCHED: Final = 5
 
+# About a command that waits for keys of several partitions (worker/spread_wait.py), under its
+# home's handle. The owner: a key is ready. The home: it could not be served after all.
+READY: Final = 6
+PASS: Final = 7
+# It waits no longer.
+LEAVE: Final = 8
+
 Context = tuple[int, int]  # database, protocol version
 # A hop that waits for its reply: connection, index of the placeholder, argv, context.
 Hop = tuple["Connection", int, list[bytes], Context]
@@ -76,7 +83,7 @@ class Peer(Link):
             `parked_bytes` is the size of their arguments.
         stalled: connections that wait until the outbox is short again.
         waiters: commands of the peer's clients that block here, by handle; None for one that waits
-            for a lock and may yet block.
+            for a lock and may yet block, TIMEOUT or ERROR if that is then to end at once.
     """
 
     __slots__ = (
@@ -119,7 +126,7 @@ class Peer(Link):
         self.parked_bytes = 0
         self.stalled: list[Connection] = []
         self.notes: list[tuple[int, int]] = []
-        self.waiters: dict[int, Waiter | None] = {}
+        self.waiters: dict[int, Waiter | int | None] = {}
 
     def can_park(self, argv: list[bytes]) -> bool:
         """Tell whether one more command may wait for the worker."""

@@ -312,8 +312,8 @@ PIPELINES: Table = {
         *gets("b"),
     ],
     "many that wait, many pushes": [
-        *[step for n in range(1, 20) for step in waits(f"b{n}", "BLPOP {t}k {t}m 0", n)],
-        *(f"RPUSH {{t}}{'km'[n % 2]} {n}" for n in range(1, 20)),
+        *[step for n in range(1, 20) for step in waits(f"b{n}", "BLPOP {s}k {s}m 0", n)],
+        *(f"RPUSH {{s}}{'km'[n % 2]} {n}" for n in range(1, 20)),
         *gets(*(f"b{n}" for n in range(1, 20))),
         *BOTH,
     ],

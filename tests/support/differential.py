@@ -245,7 +245,8 @@ class Talk:
 
 # With these braces the keys of a case have a hash tag; with those they have none.
 _TAG, _NO_TAG = b"{t}", b"<t>"
-_BLOCKING = re.compile(rb"(?i)\r\nB(L|R|Z)[A-Z]+\r\n|\r\nXREAD|\r\nDEBUG")
+# XREAD and XREADGROUP want their keys in one partition.
+_NOT_SPREAD = re.compile(rb"(?i)\r\nXREAD|\r\nDEBUG")
 
 
 class Compare:
@@ -270,7 +271,7 @@ class Compare:
         self._run(case, case.steps)
         if isinstance(self.subject, Shoal) and self.subject.workers > 1:
             data = b"".join([step.data for step in case.steps])
-            if _TAG in data and not _BLOCKING.search(data):
+            if _TAG in data and not _NOT_SPREAD.search(data):
                 self._run(case, [_without_tag(step) for step in case.steps])
 
     def _run(self, case: Case, steps: Sequence[Step]) -> None:

@@ -235,11 +235,11 @@ def rpop(ks: Keyspace, key: bytes, *count: bytes) -> Reply:
 
 
 def _lend_popped(argv: Sequence[bytes], _: bytes, value: Value) -> Value | None:
-    """Lend LMPOP what it may pop, and one element more if there is one."""
+    """Lend LMPOP or BLMPOP what it may pop, and one element more if there is one."""
     if value.__class__ is not List:
         return None
     try:
-        _keys, side, count = parse.pops(argv[1:], _SIDES)
+        _keys, side, count = parse.pops(argv[2 if argv[0][:1] in b"bB" else 1 :], _SIDES)
     except errors.ReplyError:
         return None  # as the command itself will find
     return _end_of(value, count + 1, side == b"LEFT")
@@ -273,7 +273,7 @@ def _lend_ends(argv: Sequence[bytes], key: bytes, value: Value) -> Value | None:
     """
     if value.__class__ is not List or key != argv[1]:
         return None
-    left = len(argv) == 5 and parse.word(argv[3]) == b"LEFT"
+    left = len(argv) > 4 and parse.word(argv[3]) == b"LEFT"
     return _end_of(value, 2, left)
 
 
@@ -625,6 +625,16 @@ def _blocking_pop(ks: Keyspace, args: tuple[bytes, ...], left: bool) -> Reply:
     return Wait(keys, timeout_ms, List, NULL_ARRAY)
 
 
+def _lend_first(argv: Sequence[bytes], _: bytes, value: Value) -> Value | None:
+    """Lend BLPOP or BRPOP the element that it pops, and the next."""
+    if value.__class__ is not List:
+        return None
+    return _end_of(value, 2, argv[0].upper() == b"BLPOP")
+
+
+_POPPED: Final = Borrowed(lend=_lend_first)
+
+
 def _wait_to_move(source: bytes, timeout_ms: int) -> Wait:
     return Wait((source,), timeout_ms, List, NULL_ARRAY, denied_reply=NULL)
 
@@ -639,6 +649,7 @@ def _wait_to_move(source: bytes, timeout_ms: int) -> Wait:
     acl=LIST,
     complexity="O(N) where N is the number of provided keys.",
     history=(("6.0.0", "`timeout` is interpreted as a double instead of an integer."),),
+    borrowed=_POPPED,
 )
 def blpop(ks: Keyspace, *args: bytes) -> Reply:
     """Removes and returns the first element in a list. Blocks until an element is available otherwise. Deletes the list if the last element was popped."""  # noqa: E501  COMMAND DOCS shows it whole
@@ -655,6 +666,7 @@ def blpop(ks: Keyspace, *args: bytes) -> Reply:
     acl=LIST,
     complexity="O(N) where N is the number of provided keys.",
     history=(("6.0.0", "`timeout` is interpreted as a double instead of an integer."),),
+    borrowed=_POPPED,
 )
 def brpop(ks: Keyspace, *args: bytes) -> Reply:
     """Removes and returns the last element in a list. Blocks until an element is available otherwise. Deletes the list if the last element was popped."""  # noqa: E501  COMMAND DOCS shows it whole
@@ -672,6 +684,7 @@ def brpop(ks: Keyspace, *args: bytes) -> Reply:
     complexity=(
         "O(N+M) where N is the number of provided keys and M is the number of elements returned."
     ),
+    borrowed=Borrowed(lend=_lend_popped),
 )
 def blmpop(ks: Keyspace, timeout: bytes, *args: bytes) -> Reply:
     """Pops the first element from one of multiple lists. Blocks until an element is available otherwise. Deletes the list if the last element was popped."""  # noqa: E501  COMMAND DOCS shows it whole
@@ -694,6 +707,7 @@ def blmpop(ks: Keyspace, timeout: bytes, *args: bytes) -> Reply:
     ),
     acl=LIST,
     complexity="O(1)",
+    borrowed=_MOVES,
 )
 def blmove(
     ks: Keyspace,
@@ -729,6 +743,7 @@ def blmove(
     deprecated_since="6.2.0",
     replaced_by="`BLMOVE` with the `RIGHT` and `LEFT` arguments",
     history=(("6.0.0", "`timeout` is interpreted as a double instead of an integer."),),
+    borrowed=_MOVES,
 )
 def brpoplpush(ks: Keyspace, source: bytes, target: bytes, timeout: bytes) -> Reply:
     """Pops an element from a list, pushes it to another list and returns it. Block until an element is available otherwise. Deletes the list if the last element was popped."""  # noqa: E501  COMMAND DOCS shows it whole

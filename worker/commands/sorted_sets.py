@@ -1105,17 +1105,29 @@ def _pop_several(ks: Keyspace, found: tuple[bytes, SortedSet], where: bytes, cou
 
 
 def _lend_popped(argv: Sequence[bytes], _: bytes, value: Value) -> Value | None:
-    """Lend ZMPOP what it may pop, and one member more if there is one."""
+    """Lend ZMPOP or BZMPOP what it may pop, and one member more if there is one."""
     if value.__class__ is not SortedSet:
         return None
     try:
-        _keys, where, count = parse.pops(argv[1:], _POPS)
+        _keys, where, count = parse.pops(argv[2 if argv[0][:1] in b"bB" else 1 :], _POPS)
     except errors.ReplyError:
         return None  # as the command itself will find
+    return _end_of(value, count + 1, where)
+
+
+def _end_of(value: SortedSet, count: int, where: bytes) -> SortedSet:
+    """Return a sorted set of so many members of one end, or of all that there are."""
     size = len(value)
-    count = min(count + 1, size)
+    count = min(count, size)
     start = 0 if where == b"MIN" else size - count
     return SortedSet(value.elements_at(start, start + count))
+
+
+def _lend_first(argv: Sequence[bytes], _: bytes, value: Value) -> Value | None:
+    """Lend BZPOPMIN or BZPOPMAX the member that it pops, and the next."""
+    if value.__class__ is not SortedSet:
+        return None
+    return _end_of(value, 2, argv[0].upper()[-3:])
 
 
 @command(
@@ -1147,6 +1159,7 @@ def zmpop(ks: Keyspace, number: bytes, *args: bytes) -> Reply:
     acl=SORTED_SET,
     complexity="O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of "
     "elements in the sorted set, and M being the number of elements popped.",
+    borrowed=Borrowed(lend=_lend_popped),
 )
 def bzmpop(ks: Keyspace, timeout: bytes, number: bytes, *args: bytes) -> Reply:
     """Removes and returns a member by score from one or more sorted sets. Blocks until a member is available otherwise. Deletes the sorted set if the last element was popped."""  # noqa: E501  COMMAND DOCS shows it whole
@@ -1180,6 +1193,7 @@ def _pop_blocking(ks: Keyspace, args: tuple[bytes, ...], where: bytes) -> Reply:
     acl=SORTED_SET,
     complexity="O(log(N)) with N being the number of elements in the sorted set.",
     history=(("6.0.0", "`timeout` is interpreted as a double instead of an integer."),),
+    borrowed=Borrowed(lend=_lend_first),
 )
 def bzpopmin(ks: Keyspace, *args: bytes) -> Reply:
     """Removes and returns the member with the lowest score from one or more sorted sets. Blocks until a member is available otherwise. Deletes the sorted set if the last element was popped."""  # noqa: E501  COMMAND DOCS shows it whole
@@ -1196,6 +1210,7 @@ def bzpopmin(ks: Keyspace, *args: bytes) -> Reply:
     acl=SORTED_SET,
     complexity="O(log(N)) with N being the number of elements in the sorted set.",
     history=(("6.0.0", "`timeout` is interpreted as a double instead of an integer."),),
+    borrowed=Borrowed(lend=_lend_first),
 )
 def bzpopmax(ks: Keyspace, *args: bytes) -> Reply:
     """Removes and returns the member with the highest score from one or more sorted sets. Blocks until a member available otherwise.  Deletes the sorted set if the last element was popped."""  # noqa: E501  COMMAND DOCS shows it whole
