@@ -315,7 +315,7 @@ PIPELINES: Table = {
         *[step for n in range(1, 20) for step in waits(f"b{n}", "BLPOP {s}k {s}m 0", n)],
         *(f"RPUSH {{s}}{'km'[n % 2]} {n}" for n in range(1, 20)),
         *gets(*(f"b{n}" for n in range(1, 20))),
-        *BOTH,
+        *("LRANGE {s}k 0 -1", "LRANGE {s}m 0 -1"),
     ],
 }
 
