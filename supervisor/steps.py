@@ -24,6 +24,8 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
+from shoal.proto import errors
+from shoal.proto.limits import MAX_FRAME_BYTES
 from shoal.proto.messages import APPLY, EXECUTE, LEND, LOAN, LOCK, MORE, RELOCK, RUN, Message
 
 Outgoing = list[tuple[int, Message]]
@@ -70,6 +72,7 @@ class Steps:
         self._applying: set[int] = set()  # who has not taken yet what it was sent last
         self._left: set[int] | None = None  # in CLOSING: who has not logged
         self._aborted = False
+        self._reply_bytes = 0
         self.size_bytes = 0
         self.ended = False
         self.replies: list[object] | None = []
@@ -126,6 +129,9 @@ class Steps:
             return []
         assert worker == self._step.executor
         assert self.replies is not None
+        self._reply_bytes += sum(map(_size_of, replies))
+        if self._reply_bytes > MAX_FRAME_BYTES // 2:  # they have to fit into the ANSWER
+            replies = [errors.reply_too_large().encode()] * len(replies)
         self.replies += replies
         for whose, chunks in self._told.items():
             self._chunks.setdefault(whose, []).extend(chunks)
@@ -248,3 +254,11 @@ class Steps:
         self._lent.clear()
         self.size_bytes -= sum(len(chunk) for chunks in self._told.values() for chunk in chunks)
         self._told = {}
+
+
+def _size_of(reply: object) -> int:
+    """Return the bytes of a reply, or of the items of one."""
+    if isinstance(reply, list):
+        return sum(map(len, reply))
+    assert isinstance(reply, bytes)
+    return len(reply)

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, NamedTuple
 
+from shoal.proto import errors
 from shoal.proto import messages as m
 from shoal.proto.errors import ReplyError
 from shoal.proto.limits import CHUNK_BYTES, CHUNK_COMMANDS
@@ -184,6 +185,7 @@ class Borrower:
         send: Callable[[m.Message], None],
         warn: Callable[[str], None],
         enter: Callable[[int, Argv], None],
+        max_reply_bytes: int,
     ) -> None:
         """Start without any.
 
@@ -197,6 +199,7 @@ class Borrower:
             send: sends the coordinator a message.
             warn: writes a line of the server's log.
             enter: called with database and what follows WAIT.
+            max_reply_bytes: of the replies of one step.
         """
         self.parts: dict[int, _Part] = {}
         self._store = store
@@ -208,6 +211,7 @@ class Borrower:
         self._send = send
         self._warn = warn
         self._enter = enter
+        self._max_reply_bytes = max_reply_bytes
 
     # -- lending -----------------------------------------------------------------------------------
 
@@ -305,9 +309,11 @@ class Borrower:
         part.loans = None
         found: list[_Effect] = []
         part.replies = []
+        left = self._max_reply_bytes
         for command in _commands(part, blob):
             reply, effects = self._execute(command, loans)
-            part.replies.append(reply)
+            left -= len(reply) if isinstance(reply, bytes) else sum(map(len, reply))
+            part.replies.append(reply if left >= 0 else errors.reply_too_large().encode())
             found += effects
         found.sort(key=_whose)  # stable: the changes of one partition stay in order
         part.telling = _one_by_one(found)

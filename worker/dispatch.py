@@ -251,6 +251,7 @@ class Dispatcher:
             self._send_up,
             lambda text: self.server.log_warning(text),  # what that is, is set later
             self._enter_spread,
+            self._max_reply_bytes,
         )
         self.spread_waits = SpreadWaits(
             self.blocking,

@@ -16,6 +16,7 @@ from shoal.proto import messages as m
 from shoal.proto.limits import CHUNK_BYTES
 from shoal.proto.manifest import WorkerFiles
 from shoal.proto.slots import key_slot, owner_of
+from shoal.supervisor import steps
 from shoal.supervisor.coordinator import Coordinator
 from shoal.supervisor.recovery import decide_live
 from shoal.supervisor.steps import Outgoing
@@ -420,3 +421,20 @@ def test_a_large_value_moves_in_pieces(fill: list[list[bytes]]) -> None:
 
 def _without_key(one: Any, key: bytes) -> Any:
     return tuple(word for word in one if word != key) if isinstance(one, tuple) else one
+
+
+def test_replies_that_are_too_large_together_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of one step have to fit into a frame, and those of all steps too."""
+    too_large = b"-ERR the reply is too large to be sent between workers\r\n"
+    mesh = Mesh(2)
+    caller = mesh.connect(0)
+    for key in (FIRST, SECOND):
+        send(caller, [b"SET", key, bytes(60)])
+    get = bytes(60).join((b"$60\r\n", b"\r\n"))
+    for limit, end in ((100, get + too_large + get), (1000, get + get + too_large)):
+        mesh.nodes[0].dispatcher.borrower._max_reply_bytes = limit
+        for argv in ([b"MULTI"], [b"GET", FIRST], [b"GET", FIRST], [b"GET", SECOND], [b"EXEC"]):
+            send(caller, argv)
+        mesh.settle()
+        assert caller.take().endswith(b"*3\r\n" + end)
+        monkeypatch.setattr(steps, "MAX_FRAME_BYTES", 300)
