@@ -1464,7 +1464,7 @@ class Dispatcher:
             node = self._call(command, command.handler, store.view(db), argv, calls=0)
             reply = self._hop_reply(encode(node, resp))
         except ReplyError as error:
-            return error.encode(), []
+            reply = error.encode()  # what a script had done before stays done
         except NeedKeys as need:
             return _need(need), []
         return reply, self._effects_of(command, argv)
