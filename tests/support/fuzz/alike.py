@@ -102,7 +102,6 @@ def near_ms(a: int, b: int, by: int = CLOCKS_APART_MS) -> bool:
 def timeless(reply: bytes) -> bytes:
     """Return a reply of XINFO without its times."""
     reply = _NEVER_SEEN.sub(rb"\1:T\r", reply)
-    reply = _NEVER_SEEN.sub(rb"\1:T\r", reply)
     return _EPOCH_MS.sub(b":T\r", _IDLE.sub(rb"\1:T", reply))
 
 
