@@ -19,7 +19,7 @@ may declare what less it can do with (`registry.Borrowed`).
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, NamedTuple
@@ -54,7 +54,7 @@ _Effect = tuple[int, int, bytes, Any]
 
 _NOTHING: Final = marshal.dumps([], 2)
 
-# In place of a command's name: what OBJECT ENCODING said of the value. Only lent, never an effect.
+# In place of a command's name: what OBJECT ENCODING said of the value. Never logged.
 _ENCODING: Final = b""
 
 # Likewise, of a change that is none: the owner of the key enters a command that waits for it:
@@ -286,10 +286,7 @@ class Borrower:
         if part.loans is None or part.loans_attempt != attempt:
             part.loans, part.loans_attempt = _Loans(), attempt
         for db, argv in marshal.loads(chunk):
-            if argv[0] == _ENCODING:
-                _restore_encoding(part.loans.view(db), argv[1], argv[2])
-            else:
-                self._rebuild(part.loans, db, argv)
+            self._rebuild(part.loans, db, argv)
         if not last:
             self._send((m.TOOK, ticket, attempt, lender))
 
@@ -367,6 +364,7 @@ class Borrower:
         """
         db = command.db
         script = resolve(command.argv).scope is Scope.SCRIPT
+        whole = False  # the values of all changed keys are among them
         for argv in effects:
             if argv[0] == WAIT:
                 yield self._owner(argv[1]), db, b"", argv
@@ -379,15 +377,17 @@ class Borrower:
             borrowed = entry.borrowed
             owners = {self._owner(key) for key in keys} or {self._index}
             if len(owners) == 1:
-                yield owners.pop(), db, b"", argv
+                # A stream's groups may have changed, which is no change of the key.
+                if not whole or any((db, key) not in changed for key in keys):
+                    yield owners.pop(), db, b"", argv
             elif borrowed is not None and borrowed.apart is not None and not script:
                 assert isinstance(reply, bytes)
                 for one in borrowed.apart(argv, reply):
                     yield self._owner(one[1]), db, one[1], one
-            else:
+            elif not whole:
+                whole = True
                 for at, key in changed:
                     yield self._owner(key), at, key, _Value(self._store.view(at).stored(key))
-                return  # these are all the changes there are
 
     def _tell(self, ticket: int, part: _Part) -> None:
         """Send the next chunk of the effects: those of one worker."""
@@ -409,7 +409,7 @@ class Borrower:
             size += sum(map(len, change[1]))
         if changes:
             if whose == self._index:
-                part.changes += changes
+                part.changes += _logged(changes)
             chunk = marshal.dumps(changes, 2)
             self._send((m.EFFECT, ticket, part.attempt, whose, chunk))
         else:
@@ -431,7 +431,7 @@ class Borrower:
         _apply(store, [change for change in changes if change[1][0] != WAIT])
         store.now_ms, store.notify, store.log, store.dirty = now_ms, notify, log, dirty
         store.effects = None
-        part.changes += changes
+        part.changes += _logged(changes)
         if not last:
             self._send((m.APPLY_MORE, ticket))
             return False
@@ -566,14 +566,22 @@ def _one_by_one(
         if what.value is not None:
             for argv in _rebuild(key, what.value):
                 yield whose, (db, argv)
+            yield whose, (db, (_ENCODING, key, encoding(key, what.value)))
 
 
 def _is_string(value: Value) -> bool:
     return type_name(value) == b"string"
 
 
+def _logged(changes: Iterable[Change]) -> Iterator[Change]:
+    return (change for change in changes if change[1][0] != _ENCODING)
+
+
 def _apply(store: Store, changes: Sequence[Change]) -> None:
     for db, argv in changes:
+        if argv[0] == _ENCODING:
+            _restore_encoding(store.view(db), argv[1], argv[2])
+            continue
         entry = resolve(list(argv))
         entry.handler(store.view(db), *argv[entry.skip :])
 

@@ -1533,7 +1533,7 @@ class Dispatcher:
                 return self._wait_spread(borrowing, node)
             reply = self._hop_reply(encode(node, resp))
         except ReplyError as error:
-            return error.encode(), []
+            reply = error.encode()  # what a script had done before stays done
         except NeedKeys as need:
             return _need(need), []
         return reply, self._effects_of(command, argv)

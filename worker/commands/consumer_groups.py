@@ -717,7 +717,10 @@ def xclaim(
             if nack is not None:  # pending no longer: it was deleted
                 made, advanced = made and nack.consumer is not consumer, False
                 _forget(ks, key, name, group, entry_id, nack)
-            continue
+                continue
+            # What rebuilds a stream says so of entries that are pending though they were deleted.
+            if now_ms or not options.just_id:
+                continue
         if nack is None:
             if not options.force:
                 continue

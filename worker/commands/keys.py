@@ -549,6 +549,10 @@ def copy(ks: Keyspace, source: bytes, target: bytes, *options: bytes) -> Reply:
     return ONE
 
 
+def _moved_to(argv: Sequence[bytes]) -> int | None:
+    return parse_int(argv[2])
+
+
 @command(
     "MOVE",
     since="1.0.0",
@@ -558,6 +562,7 @@ def copy(ks: Keyspace, source: bytes, target: bytes, *options: bytes) -> Reply:
     keys=key_at(1, "RW access update"),
     acl=KEYSPACE,
     complexity="O(1)",
+    borrowed=Borrowed(database=_moved_to),
 )
 def move(ks: Keyspace, key: bytes, db: bytes) -> Reply:
     """Moves a key to another database."""

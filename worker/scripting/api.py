@@ -29,14 +29,8 @@ if TYPE_CHECKING:
 # To a read-only script these are writes too (MAY_REPLICATE, a flag that COMMAND does not show).
 _MAY_REPLICATE: Final = frozenset({b"pfcount", b"publish", b"spublish"})
 
-# Commands of the scope CLIENT that a script may call: they ask for nothing that only the client's
-# own connection has.
-_OF_CLIENT: Final = frozenset(
-    (
-        *(b"ping", b"echo", b"time", b"select", b"lastsave", b"lolwut", b"command"),
-        *(b"publish", b"spublish", b"pubsub"),
-    )
-)
+# What others have seen at once, though it changes no key.
+_TELLS: Final = frozenset({b"publish", b"spublish"})
 
 REPL_ALL: Final = 3
 
@@ -93,7 +87,7 @@ def _never(_: ScriptRun) -> None:
 class _Plan:
     """What is known of a command before its arguments."""
 
-    __slots__ = ("command", "handler", "key_first", "least", "most", "simple", "write")
+    __slots__ = ("command", "handler", "key_first", "least", "most", "names_db", "simple", "write")
 
     def __init__(self, command: Command) -> None:
         self.command = command
@@ -108,6 +102,8 @@ class _Plan:
         arity = command.arity
         self.least, self.most = (arity, arity) if arity >= 0 else (-arity, 1 << 31)
         self.write = CommandFlag.WRITE in command.spec.flags or command.name in _MAY_REPLICATE
+        # The database, if it names one, of the last of its keys.
+        self.names_db = command.borrowed.database if command.borrowed is not None else None
         # Nothing but arity and rights stands between it and its handler.
         self.simple = (
             command.scope is Scope.KEYSPACE
@@ -127,6 +123,7 @@ class ScriptRun:
         resp: protocol of the replies to calls, and of booleans that the script returns.
         read_only: writes are refused.
         wrote: it has changed something: it can't be killed any more.
+        final: it has changed something, or told somebody: it can't be run again with more keys.
         running: a script runs; outside of a run no command can be called.
         started_ns: when it began (monotonic).
         slow: it has run longer than busy-reply-threshold.
@@ -153,7 +150,7 @@ class ScriptRun:
         self._log_before: Callable[[int, tuple[bytes, ...]], None] | None = None
         self.resp = 2
         self.read_only = False
-        self.wrote = False
+        self.wrote = self.final = False
         self.running = False
         self.started_ns = 0
         self.slow = False
@@ -188,7 +185,7 @@ class ScriptRun:
         self.name = name
         self.resp = 2
         self.read_only = read_only
-        self.wrote = False
+        self.wrote = self.final = False
         self.running = True
         self.slow = False
         self.killed = None
@@ -317,27 +314,45 @@ class ScriptRun:
     def _foreign(self, plan: _Plan, argv: list[bytes]) -> bytes | None:
         """Return an error if a key is not here, or is held by a spanning command.
 
-        Raises: NeedKeys, while the script has changed nothing: then it is run again with the key.
+        Raises: NeedKeys, while nobody has seen anything of it: then it is run again with the key.
         """
         if plan.key_first:
             keys = [argv[1]]
         else:
             keys = [argv[at] for at in plan.command.spec.key_positions(argv)]
+        if plan.names_db is not None:
+            refusal = self._foreign_there(keys[-1], plan.names_db(argv))
+            if refusal is not None:
+                return refusal
         view, is_locked = self._view, self._around.is_locked
         missing = [key for key in keys if not view.owns(key)]
         if missing:
-            if not self.wrote and self._db == self._home_db:
+            if not self.final and self._db == self._home_db:
                 raise NeedKeys(missing)
             return self._refuse(errors.script_foreign_key().encode())
         for key in keys:
             # Declared keys were waited for; in another database they are others.
             undeclared = key not in self._declared or self._db != self._home_db
             if undeclared and is_locked is not None and is_locked(self._db, key, plan.write):
-                first = not self.wrote and self._db == self._home_db
+                first = not self.final and self._db == self._home_db
                 if first and view.store.borrowed is None:
                     raise NeedKeys([key])
                 if view.store.borrowed is None or (self._db, key) not in view.store.borrowed:
                     return self._refuse(errors.script_key_locked().encode())
+        return None
+
+    def _foreign_there(self, key: bytes, db: int | None) -> bytes | None:
+        """The same of the key that a command writes to in a database which it names."""
+        if db is None or db == self._db or not 0 <= db < self._store.count:
+            return None
+        is_locked = self._around.is_locked
+        if not self._store.view(db).owns(key):
+            return self._refuse(errors.script_foreign_key().encode())
+        borrowed = self._store.borrowed
+        if borrowed is not None and (db, key) in borrowed:
+            return None
+        if is_locked is not None and is_locked(db, key, True):
+            return self._refuse(errors.script_key_locked().encode())
         return None
 
     def _run(self, plan: _Plan, argv: list[bytes], first: Any) -> bytes:
@@ -361,7 +376,7 @@ class ScriptRun:
     def _take(self, dirty: int, effects: list[tuple[bytes, ...]]) -> None:
         """Put the effects of a call aside."""
         self._dirty += dirty
-        self.wrote = True
+        self.wrote = self.final = True
         if self._selected != self._db:
             self._effects.append((b"SELECT", b"%d" % self._db))
             self._selected = self._db
@@ -401,13 +416,12 @@ class ScriptRun:
     def _run_for_client(self, plan: _Plan, argv: list[bytes], server: Server) -> bytes:
         """Run a command that wants a client, with one that has only database and protocol."""
         command = plan.command
-        if command.name.partition(b"|")[0] not in _OF_CLIENT:
-            return self._refuse(_NOT_ALLOWED)
         client = self._client
         if client is None:
             client = self._client = Client(server, 0, b"", b"", -1)
             client.authenticated = True
         client.db, client.resp = self._db, self.resp
+        self.final |= command.name in _TELLS
         command.calls += 1
         try:
             reply = command.handler(client, *argv[command.skip :])

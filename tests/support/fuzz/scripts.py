@@ -14,7 +14,9 @@ from shoal.worker.registry import COMMANDS, every_command
 from support.command_arguments import notation
 from support.command_docs import Docs
 from support.fuzz.grammar import Argv, Call, ChooseKey, Target
+from support.fuzz.special import special_of
 from support.fuzz.words import STREAM_NAMES, Words
+from support.fuzz.wrapped import Wrapping
 
 GROUPS: Final = (
     *("string", "bitmap", "list", "set", "hash", "sorted-set", "stream", "geo", "hyperloglog"),
@@ -73,18 +75,22 @@ class Script:
 
 
 def spread(script: Script) -> Script:
-    """Return a script whose keys have no hash tag, without some commands.
+    """Return a script whose keys have no hash tag, some of its commands in MULTI or called by EVAL.
 
-    Those that may block are refused if their keys lie in several partitions. SORT of a sorted set
-    changes its encoding, which a set that was only lent does not keep.
+    Commands that may block are refused if their keys lie in several partitions, but not in there.
+    SORT of a sorted set changes its encoding, which a set that was only lent does not keep.
     """
     steps = [
-        argv
+        tuple([word.replace(b"{t}", b"<t>") for word in argv])
         for argv in script.steps
-        if not COMMANDS[argv[0].lower()].blocks and argv[0].lower() not in (b"sort", b"sort_ro")
+        if argv[0].lower() not in (b"sort", b"sort_ro")
     ]
-    untagged = [tuple([word.replace(b"{t}", b"<t>") for word in argv]) for argv in steps]
-    return Script(script.seed, script.number, tuple(untagged))
+    fits = [argv[0] != b"CONFIG" and special_of(argv) is None for argv in steps]
+    wrapping = Wrapping(Random(f"{script.seed}:{script.number}:wrapped"))
+    wrapped = [
+        argv for argv in wrapping.wrap(steps, fits) if not COMMANDS[argv[0].lower()].blocks
+    ]
+    return Script(script.seed, script.number, tuple(wrapped))
 
 
 def targets(docs: dict[str, Docs], chosen: Collection[str] = ()) -> list[Target]:

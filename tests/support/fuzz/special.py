@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from shoal.proto.rdb_format import StreamValue, read_value, unseal
-from support.fuzz.alike import alike, unordered, unordered_pairs
+from support.fuzz.alike import alike, alike_all, unordered, unordered_pairs
 from support.fuzz.grammar import Argv
 from support.fuzz.state import stream_content
+from support.fuzz.wrapped import queued, unfolded
 from support.raw import RawClient, bulk_text, pack, read_reply, split_reply
 
 Replies = tuple[bytes, bytes]
@@ -40,6 +41,8 @@ SCANS: Final = {b"SCAN": 1, b"HSCAN": 2, b"SSCAN": 2, b"ZSCAN": 2}
 def special_of(argv: Argv) -> Special | None:
     """Return what runs this command on both, None for one that is simply sent."""
     name = argv[0].upper()
+    if queued(argv) is not None:
+        return transact
     if name in _BY_NAME:
         return _BY_NAME[name]
     words = [word.upper() for word in argv[1:]]
@@ -309,6 +312,26 @@ def _scores(client: RawClient, key: bytes) -> dict[bytes, bytes]:
     if items and items[0][:1] == b"*":  # RESP3
         items = [part for item in items for part in split_reply(item)[1]]
     return dict(zip(items[::2], items[1::2], strict=True))
+
+
+# -- MULTI -----------------------------------------------------------------------------------------
+
+
+def transact(both: Both, argv: Argv) -> Replies | None:
+    """Run a transaction on both, and compare the reply to each of its commands."""
+    commands = queued(argv)
+    assert commands is not None
+    data = b"".join([pack(*step) for step in unfolded([argv])])
+    replies: list[list[bytes]] = []
+    for client in both[:2]:
+        client.send(data)
+        replies.append([client.read_reply() for _ in range(len(commands) + 2)])
+    (*queueing, theirs), (*our_queueing, ours) = replies
+    if queueing != our_queueing:
+        return b"".join(queueing), b"".join(our_queueing)
+    if theirs == ours or alike_all(commands, theirs, ours):
+        return None
+    return theirs, ours
 
 
 _BY_NAME: Final[dict[bytes, Special]] = {
