@@ -121,7 +121,7 @@ class Recorder:
             OddError,
             TypeError,
             ValueError,
-        ) as error:  # the latter: not of the shape that was due
+        ) as error:  # or of another shape
             returned = None
             self.complain("unexpected answer", f"{error!r} to {what}")
         except TimeoutError:

@@ -61,6 +61,7 @@ class Report:
     kills: int = 0
     restarts: int = 0
     seconds: float = 0.0
+    slowest_ms: int = 0  # of the calls that were answered
     anomalies: list[Anomaly] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -68,9 +69,10 @@ class Report:
         head = f"{plan.workload:<12} seed {plan.seed:<6} {plan.fsync:<8}"
         figures = f"{self.calls:6} calls {self.unknown:4} unknown {self.refused:4} refused"
         deaths = f"{self.kills:3} kills {self.restarts} restarts {self.seconds:5.1f} s"
+        slowest = f"slowest {self.slowest_ms:5} ms"
         found = f"{len(self.anomalies)} anomalies"
         shown = [str(anomaly)[:MOST_TEXT] for anomaly in self.anomalies[:MOST_SHOWN]]
-        return "\n".join([f"{head} {figures} {deaths} {found}", *shown])
+        return "\n".join([f"{head} {figures} {deaths} {slowest} {found}", *shown])
 
 
 def play(plan: Plan) -> Report:
@@ -123,6 +125,11 @@ class _Round:
         recorder, report = self.workload.recorder, self.report
         report.anomalies = recorder.odd + self.workload.check()
         report.calls = len(recorder.calls)
+        report.slowest_ms = max(
+            (call.returned - call.called) // 1_000_000
+            for call in recorder.calls
+            if call.returned is not None
+        )
         report.unknown = recorder.count(Outcome.UNKNOWN)
         report.refused = recorder.count(Outcome.REFUSED)
         return report

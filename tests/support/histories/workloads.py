@@ -71,7 +71,7 @@ class Workload(ABC):
 
     @abstractmethod
     def end(self, link: Link) -> None:
-        """Read what there is, after everybody has ended. Raises: RefusedError when it is too early."""
+        """Read what there is, after everybody has ended. Raises: RefusedError: try again."""
 
     @abstractmethod
     def check(self) -> list[Anomaly]:
@@ -362,7 +362,7 @@ def _integer(reply: Any) -> int | None:
 
 
 def _inside(item: Any) -> Any:
-    """Return an item of an array. Raises: OddError for an error: the whole was run, or it was not."""
+    """Return an item of an array. Raises: OddError for an error: the whole runs, or nothing."""
     if isinstance(item, hiredis.ReplyError):
         raise OddError(str(item))
     return item
