@@ -29,6 +29,8 @@ from support.histories.registers import Access
 from support.histories.sets import Add, Shift
 
 REGISTER_USES: Final = 120  # of a key: the search for an order is short
+ALONE: Final = 0.6  # the other transactions have one key
+PLAIN: Final = 0.8  # and behind this they are one command
 LIST_USES: Final = 60  # of a key, half of them appends: every read returns the whole list
 
 TRANSACTION: Final = b"""
@@ -89,7 +91,7 @@ class Registers(Workload):
 
     def act(self, link: Link, random: Random) -> None:
         (key,) = self._keys.take(lambda current: [random.choice(random.choice(current))])
-        names = ["GET"] * 4 + ["SET"] * 2 + ["SETNX", "SETGET", "GETDEL", "DEL", "INCR", "INCR"]
+        names = ["GET"] * 4 + ["INCR"] * 4 + ["SET", "SETNX", "SETGET", "GETDEL", "DEL"]
         self._access(link, Access(random.choice(names), key, 1000 * next(self._unique)))
 
     def _access(self, link: Link, access: Access) -> Call[Access]:
@@ -127,12 +129,12 @@ class ListAppend(Workload):
 
     def act(self, link: Link, random: Random) -> None:
         way = random.random()
-        keys = self._keys.take(lambda current: _some_keys(current, random, alone=way > 0.7))
+        keys = self._keys.take(lambda current: _some_keys(current, random, alone=way > ALONE))
         steps = [self._micro(key, random) for key in keys]
-        if way > 0.85:  # without any transaction
+        if way > PLAIN:  # without any transaction
             self._run(link, steps[:1], "plain")
             return
-        if way <= 0.7:  # also on one key twice
+        if way <= ALONE:  # also on one key twice
             steps += [self._micro(random.choice(keys), random) for _ in range(random.randrange(3))]
         random.shuffle(steps)
         self._run(link, steps, random.choice(("multi", "script")))
