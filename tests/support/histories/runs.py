@@ -234,7 +234,11 @@ def run(
     while time.monotonic() < end and (rounds is None or len(reports) < rounds):
         workload = workloads[len(reports) % len(workloads)]
         plan = plan_of(workload, seed + len(reports))
-        reports.append(play(plan))
+        try:
+            report = play(plan)
+        except AssertionError as error:  # with the server's output, the end of which tells most
+            report = Report(plan, anomalies=[Anomaly("broken", str(error)[-MOST_TEXT:])])
+        reports.append(report)
         say(str(reports[-1]))
         if reports[-1].anomalies:
             say(f"again: make verify SEED={plan.seed} ARGS='--workload {workload} --rounds 1'")

@@ -29,8 +29,12 @@ from support.histories.registers import Access
 from support.histories.sets import Add, Shift
 
 REGISTER_USES: Final = 120  # of a key: the search for an order is short
+WIDE: Final = 0.3  # of the commands on registers, those on wide ones
 ALONE: Final = 0.6  # the other transactions have one key
 PLAIN: Final = 0.8  # and behind this they are one command
+# Of each partition: few, and transactions meet; many, and a death finds some in their middle that do
+# not just wait for locks.
+LISTS: Final = 5
 LIST_USES: Final = 60  # of a key, half of them appends: every read returns the whole list
 
 TRANSACTION: Final = b"""
@@ -81,15 +85,27 @@ class Workload(ABC):
 
 
 class Registers(Workload):
-    """Single commands on a few keys of each partition."""
+    """Single commands on a few keys of each partition; and wide registers.
+
+    A wide register is one key of each partition, always with the same value: it is set by MSET and
+    MSETNX, read by MGET, deleted by DEL, and the history has it as one key.
+    """
 
     name = "registers"
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers)
         self._keys = Rotation(b"r", self.owner, workers, 2, REGISTER_USES)
+        self._wide = Rotation(b"w", self.owner, workers, 1, REGISTER_USES)
+        self._wide_used: dict[tuple[bytes, ...], None] = {}
 
     def act(self, link: Link, random: Random) -> None:
+        if random.random() < WIDE:
+            keys = self._wide.take(lambda current: [row[0] for row in current])
+            self._wide_used[tuple(keys)] = None
+            name = random.choice(["GET", "GET", "SET", "SETNX", "DEL"])
+            self._access_wide(link, name, keys, next(self._unique))
+            return
         (key,) = self._keys.take(lambda current: [random.choice(random.choice(current))])
         names = ["GET"] * 4 + ["INCR"] * 4 + ["SET", "SETNX", "SETGET", "GETDEL", "DEL"]
         self._access(link, Access(random.choice(names), key, 1000 * next(self._unique)))
@@ -110,9 +126,28 @@ class Registers(Workload):
                 access = Access(name, key)
         return self.recorder.run(link, access, [argv], _register_reply)
 
+    def _access_wide(self, link: Link, name: str, keys: list[bytes], value: int) -> Call[Access]:
+        pairs = [word for key in keys for word in (key, b"%d" % value)]
+        argv: Argv
+        read: Callable[[Any], Any] = _register_reply
+        match name:
+            case "GET":
+                argv, value, read = (b"MGET", *keys), 0, _same
+            case "SET":
+                argv = (b"MSET", *pairs)
+            case "SETNX":
+                argv, read = (b"MSETNX", *pairs), lambda reply: registers.OK if reply else None
+            case "DEL":
+                argv, value, read = (b"DEL", *keys), 0, lambda reply: reply / len(keys)
+            case _:
+                raise AssertionError(name)
+        return self.recorder.run(link, Access(name, b" ".join(keys), value), [argv], read)
+
     def end(self, link: Link) -> None:
         for key in self._keys.all:
             _done(self._access(link, Access("GET", key)))
+        for keys in self._wide_used:
+            _done(self._access_wide(link, "GET", list(keys), 0))
 
     def check(self) -> list[Anomaly]:
         return registers.check(self.recorder.calls)
@@ -125,7 +160,7 @@ class ListAppend(Workload):
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers)
-        self._keys = Rotation(b"l", self.owner, workers, 2, LIST_USES)
+        self._keys = Rotation(b"l", self.owner, workers, LISTS, LIST_USES)
 
     def act(self, link: Link, random: Random) -> None:
         way = random.random()
@@ -135,7 +170,7 @@ class ListAppend(Workload):
             self._run(link, steps[:1], "plain")
             return
         if way <= ALONE:  # also on one key twice
-            steps += [self._micro(random.choice(keys), random) for _ in range(random.randrange(3))]
+            steps += [self._micro(random.choice(keys), random) for _ in range(random.randrange(5))]
         random.shuffle(steps)
         self._run(link, steps, random.choice(("multi", "script")))
 
@@ -376,6 +411,12 @@ def _numbers(reply: Any) -> tuple[int, ...]:
 
 def _register_reply(reply: Any) -> int | str | None:
     return registers.OK if reply == b"OK" else _integer(reply)
+
+
+def _same(reply: Any) -> Any:
+    """Return what all keys hold; all of it if they differ, which no register answers."""
+    values = tuple(map(_integer, map(_inside, reply)))
+    return values[0] if len(set(values)) == 1 else values
 
 
 def _steps_reply(reply: Any) -> tuple[int | tuple[int, ...], ...]:
