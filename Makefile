@@ -6,11 +6,13 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 ARGS ?=
 # Seeds of the simulations, one or first-last: make simulate SEEDS=1000-20000.
 SEEDS ?= 0-999
-# Of the fuzzer: where it starts, how many commands, and against which Shoal.
+# Of the fuzzer: where it starts, how many commands, and against which Shoal. SEED also of verify.
 SEED ?= 1
 N ?= 100000
 WORKERS ?= 1
 RESP ?= 2
+# How long verify begins rounds.
+MINUTES ?= 5
 # A redis.conf to start with: make serve CONF=my.conf.
 CONF ?=
 
@@ -18,13 +20,14 @@ BIN := .venv/bin
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test simulate fuzz bench bench-memory bench-size load lint docs clean
+.PHONY: help serve test simulate fuzz verify bench bench-memory bench-size load lint docs clean
 
 help:
 	@echo 'make serve [ARGS="--port 7000"] [CONF=redis.conf]   run the server, data in ./data'
 	@echo 'make test  [ARGS="tests/unit -k slots"]            run the tests beside a real Redis'
 	@echo 'make simulate SEEDS=1000-20000                     run the simulations on other seeds'
 	@echo 'make fuzz SEED=1 N=100000 [WORKERS=3] [RESP=3]     random commands, beside a real Redis'
+	@echo 'make verify MINUTES=5 [SEED=1]                     histories while workers are killed'
 	@echo 'make bench [ARGS=...]                              measure next to redis-server'
 	@echo 'make bench-memory [ARGS=...]                       bytes per element, the same way'
 	@echo 'make bench-size [ARGS=...]                         time per call, by size of the value'
@@ -49,6 +52,10 @@ simulate: .venv/test.stamp
 fuzz: .venv/test.stamp
 	PYTHONPATH=tests $(BIN)/python -m support.fuzz --seed $(SEED) --n $(N) \
 		--workers $(WORKERS) --resp $(RESP) $(ARGS)
+
+# --workload bank in ARGS: only that one.
+verify: .venv/test.stamp
+	PYTHONPATH=tests $(BIN)/python -m support.histories --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 bench: .venv/load.stamp
 	@sh tests/support/install_redis_tools.sh
