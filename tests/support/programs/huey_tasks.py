@@ -1,0 +1,32 @@
+"""Tasks for Huey."""
+
+import os
+
+from huey import PriorityRedisHuey, RedisHuey
+from support.programs import URL
+
+huey = RedisHuey("plain", url=os.environ[URL])
+by_priority = PriorityRedisHuey("priority", url=os.environ[URL])
+
+
+@huey.task()
+def add(left: int, right: int) -> int:
+    return left + right
+
+
+@huey.task(retries=2, context=True)
+def succeeds_at_the_third_try(task=None):  # type: ignore[no-untyped-def]
+    if task.retries:
+        raise RuntimeError(f"{task.retries} tries left")
+    return "done"
+
+
+@huey.task()
+@huey.lock_task("one at a time")
+def alone(number: int) -> int:
+    return number
+
+
+@by_priority.task()
+def append(word: str) -> None:
+    by_priority.storage.conn.rpush("words", word)
