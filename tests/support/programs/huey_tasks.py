@@ -1,12 +1,14 @@
 """Tasks for Huey."""
 
 import os
+from typing import Any
 
 from huey import PriorityRedisHuey, RedisHuey
 from support.programs import URL
 
 huey = RedisHuey("plain", url=os.environ[URL])
 by_priority = PriorityRedisHuey("priority", url=os.environ[URL])
+TRIES_LEFT = "tries left"
 
 
 @huey.task()
@@ -15,10 +17,10 @@ def add(left: int, right: int) -> int:
 
 
 @huey.task(retries=2, context=True)
-def succeeds_at_the_third_try(task=None):  # type: ignore[no-untyped-def]
+def succeeds_at_the_third_try(task: Any = None) -> None:
+    huey.storage.conn.rpush(TRIES_LEFT, task.retries)
     if task.retries:
         raise RuntimeError(f"{task.retries} tries left")
-    return "done"
 
 
 @huey.task()
