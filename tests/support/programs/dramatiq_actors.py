@@ -11,7 +11,8 @@ from support.programs import URL
 
 # Dramatiq's script declares one key, its namespace, and makes up others after it has written to
 # the first. The hash tag puts all of them into one partition (docs/differences.md, Scripts).
-broker = RedisBroker(url=os.environ[URL], namespace="{dramatiq}", maintenance_chance=100_000)
+# Every call looks after dead workers, not one in a thousand.
+broker = RedisBroker(url=os.environ[URL], namespace="{dramatiq}", maintenance_chance=1_000_000)
 broker.add_middleware(Results(backend=RedisBackend(url=os.environ[URL])))
 broker.add_middleware(CurrentMessage())
 dramatiq.set_broker(broker)
