@@ -310,17 +310,22 @@ def test_rq_burst(server: Shoal, url: str) -> None:
         assert "this job always fails" in result.exc_string
 
 
-def test_rq_scheduled_jobs(server: Shoal, url: str) -> None:
-    """A forking worker that waits for its queue (BLMOVE), with the scheduler's process."""
+@pytest.mark.parametrize("names", [("default", "default"), ("{jobs}high", "{jobs}low")])
+def test_rq_scheduled_jobs(server: Shoal, url: str, names: tuple[str, str]) -> None:
+    """A forking worker that waits for its queues, with the scheduler's process.
+
+    It waits for one with BLMOVE, for several with BLPOP: a hash tag keeps these in one partition
+    (docs/programs.md).
+    """
     with redis.Redis(port=server.port) as connection:
-        queue = rq.Queue("default", connection=connection)
-        jobs = [queue.enqueue_in(timedelta(seconds=n), rq_jobs.square, n) for n in range(3)]
+        queue, other = (rq.Queue(name, connection=connection) for name in names)
+        jobs = [other.enqueue_in(timedelta(seconds=n), rq_jobs.square, n) for n in range(3)]
         retry = rq.Retry(max=2, interval=1)
         flaky = queue.enqueue(rq_jobs.succeeds_at_the_third_try, retry=retry)
-        run_rq(url, "--with-scheduler", "--max-jobs", "6", "default")
+        run_rq(url, "--with-scheduler", "--max-jobs", "6", *dict.fromkeys(names))
         assert [job.return_value(refresh=True) for job in jobs] == [0, 1, 4]
         assert flaky.return_value(refresh=True) == 3
-        assert queue.scheduled_job_registry.count == 0
+        assert queue.scheduled_job_registry.count == other.scheduled_job_registry.count == 0
 
 
 def test_rq_commands(server: Shoal, url: str) -> None:
@@ -354,7 +359,7 @@ def test_rq_commands(server: Shoal, url: str) -> None:
 # -- Celery ---------------------------------------------------------------------------------------
 
 # A worker waits for its queues with one BRPOP, for each of them with a key for each priority step;
-# keys that lie in several partitions are refused (docs/differences.md, Blocking commands).
+# keys that lie in several partitions are refused (docs/programs.md).
 CELERY = {
     "one queue without priorities": ("solo", "default", {"priority_steps": [0]}),
     "queues with priorities": ("threads", "default,other", {"global_keyprefix": "{celery}"}),
