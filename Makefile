@@ -85,10 +85,10 @@ clean:
 	rm -rf .venv build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# mypy looks into the load tests too, so `lint` needs what they import.
+# mypy looks into all tests, so `lint` needs what they import.
 .venv/serve.stamp: EXTRA :=
-.venv/test.stamp: EXTRA := [dev]
-.venv/load.stamp: EXTRA := [dev,load]
+.venv/test.stamp: EXTRA := [dev,programs]
+.venv/load.stamp: EXTRA := [dev,load,programs]
 
 # build/ goes first: a module removed since would still lie in it and be packed.
 .venv/%.stamp: pyproject.toml | $(BIN)/python

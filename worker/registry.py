@@ -126,6 +126,8 @@ class Spanning:
             caller.
         supervisor: the supervisor answers too, as worker -1, with one JSON document of its own
             figures.
+        slot: `slot(*args)` is the one slot that these arguments concern, None if there are others;
+            a script may make such a call in the slot's partition.
     """
 
     locks: LockScope
@@ -133,6 +135,7 @@ class Spanning:
     part: Handler | None = None
     prepare: Callable[[Any, tuple[bytes, ...]], tuple[bytes, ...]] | None = None
     supervisor: bool = False
+    slot: Callable[..., int | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

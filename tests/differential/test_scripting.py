@@ -1,7 +1,18 @@
 """EVAL, SCRIPT and redis.* beside redis-server."""
 
 import pytest
-from support.differential import Case, Compare, Table, blocked, cases, on, reply, sends, shape
+from support.differential import (
+    Case,
+    Compare,
+    Table,
+    blocked,
+    cases,
+    on,
+    reply,
+    sends,
+    shape,
+    unordered,
+)
 from support.scripting import lua, lua_ro
 
 GLOBALS = """local out = {}
@@ -283,6 +294,16 @@ CALLS: Table = {
         lua("redis.call('set', 'k', 'w') return redis.call('incr', 'k')"),
         "GET k",
         lua("return redis.call('set', 'k', 'w', 'foo')"),
+    ],
+    "KEYS with a hash tag": [
+        "MSET {k}a 1 {k}b 2 other 3 ka 4",
+        unordered(lua("return redis.call('keys', '{k}*')")),
+        lua("return redis.call('keys', '{k}[a]')"),
+        lua("redis.call('set', '{k}c', 1) return #redis.call('keys', '{k}?')"),
+        lua("return redis.call('keys', '{k}c')"),
+        lua("return redis.call('keys', 'k')"),
+        lua_ro("return #redis.call('keys', '{k}*')"),
+        lua("redis.call('select', 1) return redis.call('keys', '{k}*')"),
     ],
     "blocking commands do not": [
         lua("return redis.call('blpop', KEYS[1], 0)"),

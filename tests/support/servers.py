@@ -57,6 +57,7 @@ class Server:
         self.directory = directory or Path(tempfile.mkdtemp(prefix="shoal-test-"))
         self._owns_directory = directory is None
         self.options = options
+        self.environment: dict[str, str] | None = None  # of the process; None: ours
         self.lines: list[str] = []
         self.addresses: list[Address] = []
         self.process: subprocess.Popen[str] | None = None
@@ -103,6 +104,7 @@ class Server:
         self.process = subprocess.Popen(
             self.command(),
             cwd=self.directory,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

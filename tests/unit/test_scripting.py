@@ -237,3 +237,29 @@ def test_a_script_is_found_wherever_it_ran(mesh: Mesh) -> None:
             got = answers(mesh, "PING", line.format(key), "PING", home=home)
             assert got == b"+PONG\r\n" + found + b"+PONG\r\n"
     assert not any(node.dispatcher._refs for node in mesh.nodes)
+
+
+def test_keys_with_a_hash_tag_are_listed(mesh: Mesh) -> None:
+    """What such a pattern matches lies in one slot, so a script there may ask."""
+    text = "return redis.call('keys', ARGV[1])"
+    for own, foreign in ((HERE[0], THERE[0]), (THERE[0], HERE[0])):
+        key, pattern = f"{{{own}}}x", f"{{{own}}}*"
+        answers(mesh, f"SET {key} v", f"SET {own}x v")
+        for home in (0, 1):
+            got = answers(mesh, script(text, pattern, keys=(own,)), home=home)
+            assert got == b"*1\r\n$%d\r\n%b\r\n" % (len(key), key.encode())
+        for elsewhere in (f"{{{foreign}}}*", f"{own}*", "{*}", "{}*", "*{a}"):
+            got = answers(mesh, script(text, elsewhere, keys=(own,)))
+            assert b"with several workers" in got
+
+
+def test_keys_with_a_hash_tag_under_a_lock(mesh: Mesh) -> None:
+    node = mesh.nodes[0]
+    lock(node, 1, f"{{{HERE[0]}}}x")
+    asker = mesh.connect()
+    argv = script("return redis.call('keys', ARGV[1])", f"{{{HERE[0]}}}*", keys=(HERE[1],))
+    send(asker, argv)
+    mesh.turn(node)
+    assert asker.take().startswith(b"-TRYAGAIN ")
+    node.participant.on_release(1)
+    assert answers(mesh, argv) == b"*0\r\n"

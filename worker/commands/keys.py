@@ -647,7 +647,7 @@ def randomkey(ks: Keyspace) -> Reply:
     complexity="O(N) with N being the number of keys in the database, under the assumption that "
     "the key names in the database and the given pattern have limited length.",
     tips=("request_policy:all_shards", "nondeterministic_output_order"),
-    spanning=Spanning(LockScope.DB, merge_arrays),
+    spanning=Spanning(LockScope.DB, merge_arrays, slot=_pattern_slot),
 )
 def keys(ks: Keyspace, pattern: bytes) -> Reply:
     """Returns all key names that match a pattern."""

@@ -401,9 +401,18 @@ class ScriptRun:
                 if refusal is not None:
                     return refusal
             return self._run(plan, argv, self._view)
-        if server.workers > 1 or (command.spanning is not None and command.spanning.supervisor):
+        spanning = command.spanning
+        if server.workers > 1 and spanning is not None and spanning.slot is not None:
+            slot = spanning.slot(*argv[command.skip :])
+            db = self._view.db
+            # Under locks of the script's own, others' can't be told from them.
+            if slot is not None and slot in db.slots and self._view.store.borrowed is None:
+                if db.read[slot] is None:
+                    return self._refuse(errors.script_key_locked().encode())
+                return self._run(plan, argv, self._view)
+        if server.workers > 1 or (spanning is not None and spanning.supervisor):
             return self._refuse(errors.script_spans_partitions(command.name).encode())
-        if command.spanning is None or spec.keys:
+        if spanning is None or spec.keys:
             return self._run(plan, argv, self._view)
         store = self._store
         store.dirty, store.effects = 0, None
