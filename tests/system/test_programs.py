@@ -310,12 +310,11 @@ def test_rq_burst(server: Shoal, url: str) -> None:
         assert "this job always fails" in result.exc_string
 
 
-@pytest.mark.parametrize("names", [("default", "default"), ("{jobs}high", "{jobs}low")])
+@pytest.mark.parametrize("names", [("default", "default"), ("high", "low")])
 def test_rq_scheduled_jobs(server: Shoal, url: str, names: tuple[str, str]) -> None:
     """A forking worker that waits for its queues, with the scheduler's process.
 
-    It waits for one with BLMOVE, for several with BLPOP: a hash tag keeps these in one partition
-    (docs/programs.md).
+    It waits for one with BLMOVE, for several with BLPOP.
     """
     with redis.Redis(port=server.port) as connection:
         queue, other = (rq.Queue(name, connection=connection) for name in names)
@@ -359,10 +358,10 @@ def test_rq_commands(server: Shoal, url: str) -> None:
 # -- Celery ---------------------------------------------------------------------------------------
 
 # A worker waits for its queues with one BRPOP, for each of them with a key for each priority step;
-# keys that lie in several partitions are refused (docs/programs.md).
+# with the tag they lie in one partition (docs/programs.md).
 CELERY = {
-    "one queue without priorities": ("solo", "default", {"priority_steps": [0]}),
-    "queues with priorities": ("threads", "default,other", {"global_keyprefix": "{celery}"}),
+    "queues all over": ("threads", "default,other", {}),
+    "queues in one partition": ("solo", "default,other", {"global_keyprefix": "{celery}"}),
 }
 
 
