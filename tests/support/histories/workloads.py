@@ -32,8 +32,8 @@ REGISTER_USES: Final = 120  # of a key: the search for an order is short
 WIDE: Final = 0.3  # of the commands on registers, those on wide ones
 ALONE: Final = 0.6  # the other transactions have one key
 PLAIN: Final = 0.8  # and behind this they are one command
-# Of each partition: few, and transactions meet; many, and a death finds some in their middle that do
-# not just wait for locks.
+# Of each partition: few, and transactions meet; more, and a death finds some in their middle, not
+# all of them waiting for locks.
 LISTS: Final = 5
 LIST_USES: Final = 60  # of a key, half of them appends: every read returns the whole list
 
