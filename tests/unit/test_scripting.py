@@ -10,6 +10,9 @@ from shoal.worker.scripting.convert import argument_of, number_of, value_of
 from support.keyspace import NOW_MS
 from support.mesh import Caller, Mesh, keys_of, lock
 from support.raw import pack, split_line
+from shoal.proto.slots import key_slot
+from shoal.worker.registry import NeedKeys
+from shoal.worker.scripting import engine
 from support.scripting import Argv, Scripts
 
 
@@ -231,3 +234,21 @@ def test_a_script_is_found_wherever_it_ran(mesh: Mesh) -> None:
             got = answers(mesh, "PING", line.format(key), "PING", home=home)
             assert got == b"+PONG\r\n" + found + b"+PONG\r\n"
     assert not any(node.dispatcher._refs for node in mesh.nodes)
+
+
+@pytest.mark.parametrize("count", range(1, 40))
+def test_a_script_that_has_ended_ends_no_other(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hook comes every so many instructions, also while a result is put together and the next
+    script begins: then it must find nothing to end.
+    """
+    monkeypatch.setattr(engine, "SCRIPT_HOOK_COUNT", count)
+    scripts = Scripts()
+    server = scripts.scripting.around.server
+    assert server is not None
+    server.workers = 2
+    tables = scripts.store.database(0).tables
+    tables[key_slot(b"far")] = None
+    for _ in range(5):
+        with pytest.raises(NeedKeys):
+            scripts.run("return redis.call('GET', 'far')")
+        assert scripts.run("return {1, {2, 'x'}}") == b"*2\r\n:1\r\n*2\r\n:2\r\n$1\r\nx\r\n"
