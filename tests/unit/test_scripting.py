@@ -6,13 +6,13 @@ import hashlib
 
 import pytest
 from shoal.proto.limits import MAX_EVAL_SCRIPTS
+from shoal.proto.slots import key_slot
+from shoal.worker.registry import NeedKeys
+from shoal.worker.scripting import engine
 from shoal.worker.scripting.convert import argument_of, number_of, value_of
 from support.keyspace import NOW_MS
 from support.mesh import Caller, Mesh, keys_of, lock
 from support.raw import pack, split_line
-from shoal.proto.slots import key_slot
-from shoal.worker.registry import NeedKeys
-from shoal.worker.scripting import engine
 from support.scripting import Argv, Scripts
 
 
