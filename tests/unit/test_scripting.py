@@ -6,6 +6,9 @@ import hashlib
 
 import pytest
 from shoal.proto.limits import MAX_EVAL_SCRIPTS
+from shoal.proto.slots import key_slot
+from shoal.worker.registry import NeedKeys
+from shoal.worker.scripting import engine
 from shoal.worker.scripting.convert import argument_of, number_of, value_of
 from support.keyspace import NOW_MS
 from support.mesh import Caller, Mesh, keys_of, lock
@@ -263,3 +266,21 @@ def test_keys_with_a_hash_tag_under_a_lock(mesh: Mesh) -> None:
     assert asker.take().startswith(b"-TRYAGAIN ")
     node.participant.on_release(1)
     assert answers(mesh, argv) == b"*0\r\n"
+
+
+@pytest.mark.parametrize("count", range(1, 40))
+def test_a_script_that_has_ended_ends_no_other(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hook comes every so many instructions, also while a result is put together and the next
+    script begins: then it must find nothing to end.
+    """
+    monkeypatch.setattr(engine, "SCRIPT_HOOK_COUNT", count)
+    scripts = Scripts()
+    server = scripts.scripting.around.server
+    assert server is not None
+    server.workers = 2
+    tables = scripts.store.database(0).tables
+    tables[key_slot(b"far")] = None
+    for _ in range(5):
+        with pytest.raises(NeedKeys):
+            scripts.run("return redis.call('GET', 'far')")
+        assert scripts.run("return {1, {2, 'x'}}") == b"*2\r\n:1\r\n*2\r\n:2\r\n$1\r\nx\r\n"

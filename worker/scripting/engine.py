@@ -168,7 +168,8 @@ class Runtime:
         except lua51.LuaError as error:  # it was met while the result was put together
             if MEMORY_ERROR.decode() in str(error):
                 raise OutOfMemoryError from None
-            raise
+            if self.bug is None:
+                raise
         if self.bug is not None:
             bug, self.bug = self.bug, None
             raise bug

@@ -48,6 +48,7 @@ local function c_function(name) return as_function(host(name)) end
 
 local ended = false  -- why the script must end: nothing of it runs any more
 local ended_source, ended_line
+local leaving = true  -- no script runs, or none any more: the hook, which counts on, does nothing
 local explain = c_function("explain")
 
 local function value_of(e)
@@ -57,6 +58,7 @@ local function value_of(e)
     if counted == nil then
       e = text
     elseif counted == 2 then
+      leaving = true
       ended = text
       return text
     else
@@ -107,7 +109,10 @@ end
 
 local function on_error(e)
   e = value_of(e)
-  if ended then return e end
+  if ended then
+    leaving = true
+    return e
+  end
   local level = 2
   local at = getinfo(level, "Sl")
   if at and at.what == "C" then
@@ -268,6 +273,7 @@ end
 
 local slow = c_function("slow")
 local function on_count()
+  if leaving then return end
   if not ended then
     ended = slow() or false
     local at = ended and getinfo(2, "Sl")
@@ -887,6 +893,7 @@ function encode(out, value, resp, depth)
 end
 
 local function finish(ok, value)
+  leaving = true
   if ended then return ENDED, ended, ended_source, ended_line end
   if not ok then
     if type(value) ~= "table" then return ENDED, tostring(value), nil, nil end
@@ -922,18 +929,21 @@ end
 
 local function run(f, count, ...)
   ended, ended_source, ended_line = false, nil, nil
+  leaving = false
   G.KEYS, G.ARGV = lists(count, ...)
   return finish(raw_xpcall(f, on_error))
 end
 
 local function run_lists(f, keys, args)
   ended, ended_source, ended_line = false, nil, nil
+  leaving = false
   G.KEYS, G.ARGV = keys, args
   return finish(raw_xpcall(f, on_error))
 end
 
 local function call_function(id, keys, args)
   ended, ended_source, ended_line = false, nil, nil
+  leaving = false
   local f = callbacks[id]
   return finish(raw_xpcall(function() return f(keys, args) end, on_error))
 end
@@ -944,8 +954,10 @@ end
 
 local function load_library(f)
   ended = false
+  leaving = false
   env_meta.__index, real_of[env] = loading_globals, loading_globals
   local ok, value = raw_xpcall(f, on_error)
+  leaving = true
   env_meta.__index, real_of[env] = G, G
   if ended then return ENDED, ended end
   if ok then return nil end

@@ -87,9 +87,7 @@ def spread(script: Script) -> Script:
     ]
     fits = [argv[0] != b"CONFIG" and special_of(argv) is None for argv in steps]
     wrapping = Wrapping(Random(f"{script.seed}:{script.number}:wrapped"))
-    wrapped = [
-        argv for argv in wrapping.wrap(steps, fits) if not COMMANDS[argv[0].lower()].blocks
-    ]
+    wrapped = [argv for argv in wrapping.wrap(steps, fits) if not COMMANDS[argv[0].lower()].blocks]
     return Script(script.seed, script.number, tuple(wrapped))
 
 
