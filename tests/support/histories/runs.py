@@ -152,6 +152,7 @@ class _Round:
             raise
 
     def _read_all(self) -> bool:
+        assert self.server.running, f"the server has ended:\n{self.server.output}"
         try:
             with Link(self._address, -1) as link:
                 self.workload.end(link)
@@ -189,6 +190,7 @@ class _Round:
         return True
 
     def _workers_now(self) -> list[int]:
+        assert self.server.running, f"the server has ended:\n{self.server.output}"
         try:
             return self.server.worker_pids()
         except psutil.NoSuchProcess:  # it ended while it was looked at
