@@ -88,10 +88,12 @@ class Transacted(NamedTuple):
 
     Attributes:
         watcher: of the client's WATCH, 0 for none; watched: how many keys of this worker it has.
+        write: some command in it writes, so all keys are locked for it alone.
     """
 
     watcher: int
     watched: int
+    write: bool
 
 
 class _Tables(dict[int, dict[bytes, Value]]):
@@ -307,8 +309,13 @@ class Borrower:
         found: list[_Effect] = []
         part.replies = []
         left = self._max_reply_bytes
+        # PFCOUNT changes what it reads, and what is read may expire: that is told, and so logged,
+        # only where the keys are locked for us alone.
+        may_change = isinstance(part.command, Transacted) and part.command.write
         for command in _commands(part, blob):
             reply, effects = self._execute(command, loans)
+            if not (may_change or resolve(command.argv).write):
+                effects = []
             left -= len(reply) if isinstance(reply, bytes) else sum(map(len, reply))
             part.replies.append(reply if left >= 0 else errors.reply_too_large().encode())
             found += effects

@@ -1311,7 +1311,7 @@ class Dispatcher:
         """Return a part as the participant wants it."""
         db, keys, write, argv, resp, client_db, *borrowing = marshal.loads(blob)
         if argv is None:
-            return Part(db, keys, write, Transacted(resp, client_db))
+            return Part(db, keys, write, Transacted(resp, client_db, write))
         if borrowing:
             return Part(db, keys, write, Borrowing(argv, resp, client_db, *borrowing))
         return Part(db, keys, write, (argv, resp, client_db))
@@ -1541,8 +1541,6 @@ class Dispatcher:
     def _effects_of(self, command: Command, argv: list[bytes]) -> list[Sequence[bytes]]:
         """Return what the command that has just run has to say of its changes."""
         store = self.store
-        if not command.write:
-            return []
         if store.effects is not None:
             return list(store.effects)
         return [argv] if store.dirty else []

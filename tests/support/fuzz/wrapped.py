@@ -26,7 +26,10 @@ while ARGV[at] do
 end
 return replies"""
 # These change the encoding of a hash though they set no time: one that was only lent keeps its own.
-_CHANGE_ENCODING: Final = ("hexpire", "hpexpire", "hexpireat", "hpexpireat")
+_CHANGE_ENCODING: Final = (
+    *("hexpire", "hpexpire", "hexpireat", "hpexpireat"),
+    *("hgetex", "hsetex", "hpersist"),
+)
 # Lua can put no more values on its stack than some thousands.
 MAX_WORDS: Final = 1000
 
