@@ -19,9 +19,11 @@ argument, and the limits):
 
 from __future__ import annotations
 
+import marshal
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -118,6 +120,7 @@ class Loop:
         self._left: set[int] = set()  # peers whose last frame to us has come
         self._received: list[tuple[Connection, bytes]] = []  # in this turn, to be run or running
         self._running = False
+        self._kept_descriptors: deque[tuple[bytes, list[int]]] = deque()  # see `_pump`
         dispatcher.pump = self._pump
         self.cron_ms = 100
         self.on_message: Callable[[tuple[Any, ...]], None]
@@ -266,6 +269,8 @@ class Loop:
             dispatcher.run_batch(received)
             self._running = False
             received.clear()
+        if self._kept_descriptors:
+            self._take_descriptors()
         if dispatcher.resumable:
             dispatcher.run_resumable()
         if dispatcher.now_ms >= self._cron_due_ms and self._serving:
@@ -385,8 +390,14 @@ class Loop:
             link.open = link.up and link.outbox_bytes <= MAX_PEER_OUTBOX_BYTES
             self._dispatcher.peer_drained(link)
 
-    def _take_descriptors(self) -> None:
-        """Take the descriptors that the supervisor hands over; its end closed means it has gone."""
+    def _take_descriptors(self, *, clients_only: bool = False) -> None:
+        """Take the descriptors that the supervisor hands over; its end closed means it has gone.
+
+        Args:
+            clients_only: keep those of pipes for the next turn.
+        """
+        while self._kept_descriptors and not clients_only:
+            self.on_descriptors(*self._kept_descriptors.popleft())
         while True:
             try:
                 data, fds, _, _ = socket.recv_fds(self._channel, 4096, 2)
@@ -394,7 +405,10 @@ class Loop:
                 return
             if not data:
                 raise Stopped
-            self.on_descriptors(data, fds)
+            if clients_only and marshal.loads(data)[0] != m.CLIENT:
+                self._kept_descriptors.append((data, fds))
+            else:
+                self.on_descriptors(data, fds)
 
     # -- while a script is slow --------------------------------------------------------------------
 
@@ -422,7 +436,9 @@ class Loop:
                 conn.accept_input(data)
         for fd, event in self._poller.poll(0):
             idle = self._conns.get(fd)
-            if (
+            if fd == self._channel.fileno():  # somebody may come to end the script
+                self._take_descriptors(clients_only=True)
+            elif (
                 idle is not None
                 and event == IN
                 and idle is not dispatcher.script_conn

@@ -265,3 +265,13 @@ def test_what_others_have_sent_meanwhile_is_run(impatient: Shoal) -> None:
         replies = {client.read_reply() for client in others}
         assert replies <= {b"+OK\r\n", BUSY}
         assert near.call(b"MSET", b"a", b"1", b"b", b"2") == b"+OK\r\n"
+
+
+def test_a_client_that_comes_meanwhile_can_end_it(impatient: Shoal) -> None:
+    with ExitStack() as stack:
+        runner, *clients = clients_of(impatient, stack)
+        begin(runner, clients, b"EVAL", ENDLESS, b"0")
+        late = clients_of(impatient, stack)
+        assert BUSY in {client.call(b"PING") for client in late}
+        assert late[-1].call(b"SCRIPT", b"KILL") == b"+OK\r\n"
+        assert runner.read_reply().startswith(b"-ERR Script killed")

@@ -58,8 +58,7 @@ local function value_of(e)
     if counted == nil then
       e = text
     elseif counted == 2 then
-      leaving = true
-      ended = text
+      ended = text  -- the hook goes on until nothing of the script is left that could catch it
       return text
     else
       return {err = text, ignore_error_stats_update = counted == 1 or nil}
@@ -108,11 +107,9 @@ local function safe_xpcall(...)
 end
 
 local function on_error(e)
+  leaving = true  -- this is the run's own handler: nothing of the script goes on
   e = value_of(e)
-  if ended then
-    leaving = true
-    return e
-  end
+  if ended then return e end
   local level = 2
   local at = getinfo(level, "Sl")
   if at and at.what == "C" then
