@@ -241,7 +241,9 @@ class Broker:
                 conn.blocked, conn.retry = Block.PEER, True
                 self._waiting.append(conn)
             return LATER
-        return integer(self.send(kind, channel, message))
+        # A script's reply may go to a peer: the message has to leave before it.
+        in_script = not isinstance(conn, Connection)
+        return integer(self.send(kind, channel, message, is_effect=in_script))
 
     def publish_now(self, argv: list[bytes]) -> bytes | None:
         """PUBLISH as a fused command (`worker/hot.py`), None if it has to wait or is wrong."""
