@@ -1,4 +1,4 @@
-r"""The sequencer of spanning commands: tickets out, answers in (no I/O; docs/partitions.md has the
+"""The sequencer of spanning commands: tickets out, answers in (no I/O; docs/partitions.md has the
 why).
 
 Each command gets the next ticket, and one LOCK goes to every worker that has a part in it. A worker

@@ -520,7 +520,7 @@ def _loan(db: int, key: bytes, value: Value, argv: Argv, lend: bool | None) -> I
             yield from _loan(db, key, value, argv, None)
             return
         value = reduced
-    for one in _rebuild(key, value):
+    for one in _commands_of(key, value):
         yield db, one
     yield db, (_ENCODING, key, encoding(key, value))
 
@@ -545,7 +545,7 @@ def _restore_encoding(ks: Keyspace, key: bytes, name: bytes) -> None:
         value.encoding = name
 
 
-def _rebuild(key: bytes, value: Value) -> Iterator[Argv]:
+def _commands_of(key: bytes, value: Value) -> Iterator[Argv]:
     """As `rebuild`, long strings in pieces."""
     for argv in rebuild(key, value):
         if argv[0] == b"SET" and len(argv[2]) > CHUNK_BYTES:
@@ -571,7 +571,7 @@ def _one_by_one(
         if what.value is None or not _is_string(what.value):
             yield whose, (db, (b"DEL", key))
         if what.value is not None:
-            for argv in _rebuild(key, what.value):
+            for argv in _commands_of(key, what.value):
                 yield whose, (db, argv)
             yield whose, (db, (_ENCODING, key, encoding(key, what.value)))
 

@@ -15,7 +15,7 @@ import pytest
 from shoal.worker.loop import Loop
 from support import turns
 from support.seeds import blocks, repeat
-from support.turns import Script, World, key_of
+from support.turns import RepliesFirst, Script, World, key_of
 
 ROUNDS: Final = 10
 LOOKS: Final = 400
@@ -138,22 +138,6 @@ class RepliesToHopsFirst(Loop):
             if peer.up and peer.has_news():
                 peer.send_turn(stamp_ns, seq)
         self._announce_sent()
-
-
-class RepliesFirst(Loop):
-    """Replies to clients go out before frames."""
-
-    _ending = False
-
-    def _end_turn(self, started_ns: int) -> None:
-        self._ending = True
-        super()._end_turn(started_ns)
-        self._ending = False
-        self._send_frames()
-
-    def _send_frames(self) -> None:
-        if not self._ending:
-            super()._send_frames()
 
 
 @pytest.mark.parametrize("broken", [RepliesToHopsFirst, RepliesFirst])

@@ -20,7 +20,7 @@ from shoal.worker import loop as loop_module
 from shoal.worker.loop import Loop
 from support import turns
 from support.seeds import blocks, repeat
-from support.turns import Page, Pipeline, Replies, Script, World, key_of
+from support.turns import Page, Pipeline, Replies, RepliesFirst, Script, World, key_of
 
 ROUNDS: Final = 12
 LOOKS: Final = 200
@@ -152,22 +152,6 @@ class LeavesNothing(Loop):
 
     def _run_inbox(self, began_ns: int) -> None:
         super()._run_inbox(1 << 62)
-
-
-class RepliesFirst(Loop):
-    """Rule 3: replies go out before frames."""
-
-    _ending = False
-
-    def _end_turn(self, started_ns: int) -> None:
-        self._ending = True
-        super()._end_turn(started_ns)
-        self._ending = False
-        self._send_frames()
-
-    def _send_frames(self) -> None:
-        if not self._ending:
-            super()._send_frames()
 
 
 class Announced(Page):

@@ -454,6 +454,22 @@ class World:
         raise AssertionError("a worker closed a pipe")
 
 
+class RepliesFirst(Loop):
+    """A loop with a rule missing: replies to clients go out before frames (docs/partitions.md)."""
+
+    _ending = False
+
+    def _end_turn(self, started_ns: int) -> None:
+        self._ending = True
+        super()._end_turn(started_ns)
+        self._ending = False
+        self._send_frames()
+
+    def _send_frames(self) -> None:
+        if not self._ending:
+            super()._send_frames()
+
+
 def key_of(worker: int, workers: int, prefix: str = "k") -> bytes:
     """Return a key that a worker owns."""
     names = (f"{prefix}{number}".encode() for number in range(10_000))
