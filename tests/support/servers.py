@@ -364,8 +364,16 @@ class Shoal(Server):
     def worker_pids(self) -> list[int]:
         """Return the pids of the workers that live now, the oldest first."""
         children = psutil.Process(self.pid).children()
-        alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+        alive = [child for child in children if is_running(child)]
         return [child.pid for child in sorted(alive, key=psutil.Process.create_time)]
+
+
+def is_running(process: psutil.Process) -> bool:
+    """Tell whether a process runs; one that nobody has waited for does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def free_port() -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.raw import RawClient, bulk_text, split_reply
-from support.servers import SHOAL, Shoal, wait_until
+from support.servers import SHOAL, Shoal, is_running, wait_until
 
 ALWAYS = ("--appendfsync", "always")
 
@@ -50,10 +50,10 @@ def dump(shoal: Shoal) -> Data:
 
 
 def gone(pids: Iterable[int]) -> bool:
-    """Tell whether none of the processes runs; one that nobody has waited for does not."""
+    """Tell whether none of the processes runs."""
     for pid in pids:
         with suppress(psutil.NoSuchProcess):
-            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            if is_running(psutil.Process(pid)):
                 return False
     return True
 
