@@ -24,6 +24,7 @@ from shoal.proto import errors
 from shoal.proto import messages as m
 from shoal.proto.errors import ReplyError
 from shoal.proto.limits import (
+    KEY_ROUNDS_UNTIL_EVERYTHING,
     MAX_FRAME_BYTES,
     MAX_HOP_REPLY_BYTES,
     MAX_HOPS_IN_FLIGHT,
@@ -50,11 +51,19 @@ from shoal.worker.broker import Broker
 from shoal.worker.client import ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.direct import BIG_REPLY, DirectCommands
-from shoal.worker.exec_plan import is_wide
 from shoal.worker.hot import Hot
 from shoal.worker.hot_streams import HotStreams
 from shoal.worker.hot_values import HotValues
-from shoal.worker.multi import NEED, Spread, StandIn, Transaction, Transactions, Ways, claim_of
+from shoal.worker.multi import (
+    NEED,
+    Spread,
+    StandIn,
+    Transaction,
+    Transactions,
+    Ways,
+    Wider,
+    claim_of,
+)
 from shoal.worker.notify import notifier, notifies_of_misses
 from shoal.worker.participant import NOT_DONE, Claim, Part, Participant
 from shoal.worker.peers import (
@@ -81,6 +90,7 @@ from shoal.worker.registry import (
     PartAnswer,
     Scope,
     Wait,
+    is_wide,
     resolve,
 )
 from shoal.worker.scripting.api import ScriptRun
@@ -141,8 +151,10 @@ class _Rounds(NamedTuple):
 
     argv: list[bytes]
     db: int
-    extra: tuple[bytes, ...]
-    rounds: int
+    extra: tuple[tuple[int, bytes], ...] = ()
+    everything: bool = False
+    names: tuple[int, ...] = ()
+    rounds: int = 0
 
 
 class _Fetch:
@@ -227,7 +239,7 @@ class Dispatcher:
         self._contexts: dict[Context, Context] = {}
         self._tables: dict[tuple[int, int, bool, bool], dict[bytes, Callable[..., Any]]] = {}
         self._fused_reads = self._fused_writes = True
-        self._refs: dict[int, _Span | _Fetch | Spread | tuple[Connection, int]] = {}
+        self._refs: dict[int, _Span | _Fetch | Spread | Wider | tuple[Connection, int]] = {}
         self._last_ref = 0
         self._last_handle = 0
         self.now_ms = 0  # monotonic, set by the loop once per turn: deadlines
@@ -244,6 +256,7 @@ class Dispatcher:
         self.borrower = Borrower(
             self.store,
             self.server.index,
+            self.server.workers,
             self._owner,
             self._run_borrowing,
             self._may_run,
@@ -277,6 +290,7 @@ class Dispatcher:
             hop_table=self._hop_table,
             run_safely=self._run_safely,
             send_hop=self.send_hop,
+            send_steps=self._send_steps,
             serve_ready=self._serve_ready,
             span=self._span,
             span_alone=self._span_alone,
@@ -725,8 +739,7 @@ class Dispatcher:
                 try:
                     reply = self._run_safely(command, argv, db, resp)
                 except NeedKeys as need:
-                    rounds = _Rounds(argv, db, (), 0)
-                    self._run_with(conn, at, command, resp, rounds, need.keys)
+                    self._run_with(conn, at, command, resp, _Rounds(argv, db), need)
                     return
                 if isinstance(reply, Wait):
                     self._wait_here(conn, at, command, argv, reply)
@@ -752,7 +765,7 @@ class Dispatcher:
             if conn.waiting:  # a barrier, as in front of every spanning command
                 return self._block(conn, Block.REPLY, retry=True)
             at = self._placeholder(conn)
-            self._run_with(conn, at, command, resp, _Rounds(argv, db, (), 0), need.keys)
+            self._run_with(conn, at, command, resp, _Rounds(argv, db), need)
             return self._block(conn, Block.REPLY)
         if isinstance(reply, Wait):
             self._wait_here(conn, self._placeholder(conn), command, argv, reply)
@@ -821,6 +834,9 @@ class Dispatcher:
         except ReplyError:
             command.failed += calls
             raise
+        except NeedKeys:  # it will be run, and counted, elsewhere
+            calls = 0
+            raise
         finally:
             command.calls += calls
             command.timed += calls
@@ -835,6 +851,9 @@ class Dispatcher:
             self.segment.log_all(db, effects)
 
     def _count_error(self, text: bytes) -> None:
+        if self.store.trial is not None:
+            self.store.trial.tell(self._count_error, text)
+            return
         stats = self.server.stats
         stats.error_replies += 1
         code = text.split(b" ", 1)[0]
@@ -977,8 +996,11 @@ class Dispatcher:
                 continue  # its client has gone, and the owner did not know yet
             if reply[:1] == NEED:
                 conn, at, argv, (db, resp) = deferred
-                rounds = _Rounds(argv, db, (), 0)
-                self._run_with(conn, at, resolve(argv), resp, rounds, marshal.loads(reply[1:]))
+                if resolve(argv).spec.name == _EXEC:
+                    Wider(self.transactions, conn, at, argv).send()
+                    continue
+                rounds = _Rounds(argv, db)
+                self._run_with(conn, at, resolve(argv), resp, rounds, _needed(reply))
             else:
                 self.fill(deferred[0], deferred[1], reply)
 
@@ -1221,12 +1243,15 @@ class Dispatcher:
             self._block(conn, Block.REPLY, retry=True)
             return LATER
         exec_ = Spread(self.transactions, conn, transaction)
+        self._send_steps(exec_, exec_.parts(), transaction.write)
+        return LATER
+
+    def _send_steps(self, exec_: Spread | Wider, parts: dict[int, bytes], write: bool) -> None:
         self.server.stats.spanning += 1
         self._last_ref += 1
         self._refs[self._last_ref] = exec_
         steps = tuple(exec_.plan.steps)
-        self.uplink.messages.append((SPAN, self._last_ref, exec_.parts(), transaction.write, steps))
-        return LATER
+        self.uplink.messages.append((SPAN, self._last_ref, parts, write, steps))
 
     # -- spanning commands -------------------------------------------------------------------------
 
@@ -1421,7 +1446,7 @@ class Dispatcher:
         if isinstance(span, _Fetch):
             self._fetched(span, replies.values())
             return
-        if isinstance(span, Spread):
+        if isinstance(span, (Spread, Wider)):
             (ran,) = replies.values()
             span.answered(ran)
             return
@@ -1464,7 +1489,7 @@ class Dispatcher:
             self._block(conn, Block.KEYS)
             conn.wait = self.spread_waits.begin(conn, at, command, argv, client.db, client.resp)
             return True
-        self._send_borrowing(conn, at, command, client.resp, _Rounds(argv, client.db, (), 0))
+        self._send_borrowing(conn, at, command, client.resp, _Rounds(argv, client.db))
         return self._block(conn, Block.REPLY)
 
     def _send_borrowing(
@@ -1476,29 +1501,31 @@ class Dispatcher:
         rounds: _Rounds,
         wait: SpreadWait | None = None,
     ) -> None:
-        argv, db, extra, _ = rounds
+        argv, db, extra, everything, names, _ = rounds
         keys: dict[int, list[bytes]] = {}
-        for key in [*(argv[at] for at in command.spec.key_positions(argv)), *extra]:
+        if everything:
+            keys = {worker: [] for worker in range(self.server.workers)}
+        for key in [
+            *(argv[at] for at in command.spec.key_positions(argv)),
+            *(key for _, key in extra),
+        ]:
             keys.setdefault(self._owner(key), []).append(key)
-        executor = self._owner(executor_key(command, argv, extra))
+        first = executor_key(command, argv, extra)
+        executor = self.server.index if first is None else self._owner(first)
+        # Keys in several databases.
         borrowed = command.borrowed
-        wide = borrowed is not None and borrowed.database is not None
-        if wide:  # keys in two databases
-            assert borrowed is not None
-            assert borrowed.database is not None
-            wide = borrowed.database(argv) not in (None, db)
+        several = everything or any(one != db for one, _ in extra)
+        if borrowed is not None and borrowed.database is not None:
+            several |= borrowed.database(argv) not in (None, db)
+        waiter = None if wait is None else (self.server.index, wait.handle)
+        borrowing = (argv, resp, db, executor, extra, everything, names, waiter)
         parts = {
             worker: marshal.dumps(
                 (
-                    None if wide else db,
-                    None if wide else tuple(owned),
+                    None if several else db,
+                    None if several else tuple(owned),
                     command.write,
-                    argv,
-                    resp,
-                    db,
-                    executor,
-                    extra,
-                    None if wait is None else (self.server.index, wait.handle),
+                    *borrowing,
                 ),
                 2,
             )
@@ -1535,6 +1562,8 @@ class Dispatcher:
         except ReplyError as error:
             reply = error.encode()  # what a script had done before stays done
         except NeedKeys as need:
+            if borrowing.everything:
+                raise
             return _need(need), []
         return reply, self._effects_of(command, argv)
 
@@ -1566,7 +1595,7 @@ class Dispatcher:
             self.spread_waits.not_served(span.wait, timeout_ms, workers, at_last, self.now_ms)
             return
         if reply[:1] == NEED:
-            self._run_with(span.conn, span.at, command, span.resp, rounds, marshal.loads(reply[1:]))
+            self._run_with(span.conn, span.at, command, span.resp, rounds, _needed(reply))
             return
         command.calls += 1
         command.timed += 1
@@ -1617,7 +1646,7 @@ class Dispatcher:
         return lambda: peer.notes.append((handle, READY))
 
     def _try_spread(self, wait: SpreadWait) -> None:
-        rounds = _Rounds(wait.argv, wait.db, (), 0)
+        rounds = _Rounds(wait.argv, wait.db)
         self._send_borrowing(wait.conn, wait.at, wait.command, wait.resp, rounds, wait)
         wait.ref = self._last_ref
 
@@ -1657,15 +1686,21 @@ class Dispatcher:
         command: Command,
         resp: int,
         rounds: _Rounds,
-        keys: tuple[bytes, ...],
+        need: NeedKeys,
     ) -> None:
         """Run a command again that has turned out to need more keys."""
         if rounds.rounds == MAX_KEY_ROUNDS:
-            error = errors.try_again("the keys that the command needs keep changing")
-            self.fill(conn, at, error.encode())
+            self.fill(conn, at, errors.keys_keep_changing().encode())
             return
-        extra = tuple(dict.fromkeys((*rounds.extra, *keys)))
-        again = _Rounds(rounds.argv, rounds.db, extra, rounds.rounds + 1)
+        again = rounds._replace(
+            extra=tuple(dict.fromkeys((*rounds.extra, *need.keys))),
+            # What others change in between can't make it need other keys for ever.
+            everything=rounds.everything
+            or need.everything
+            or (command.scope is Scope.SCRIPT and rounds.rounds + 1 >= KEY_ROUNDS_UNTIL_EVERYTHING),
+            names=tuple({*rounds.names, *need.names}),
+            rounds=rounds.rounds + 1,
+        )
         self._send_borrowing(conn, at, command, resp, again)
 
     def on_refuse(self, ref: int, text: bytes) -> None:
@@ -1674,7 +1709,7 @@ class Dispatcher:
         if isinstance(span, _Fetch):  # NOSCRIPT: the client may try with the script itself
             self._fetched(span, ())
             return
-        if isinstance(span, Spread):
+        if isinstance(span, (Spread, Wider)):
             span.refused(text)
             return
         assert isinstance(span, _Span)
@@ -1806,7 +1841,13 @@ class Dispatcher:
 
 def _need(need: NeedKeys) -> bytes:
     """Return what stands in place of the reply."""
-    return NEED + marshal.dumps(need.keys, 2)
+    return NEED + marshal.dumps((need.keys, need.everything, need.names), 2)
+
+
+def _needed(reply: bytes) -> NeedKeys:
+    """Return what such a reply asks for."""
+    keys, everything, names = marshal.loads(reply[1:])
+    return NeedKeys(keys, everything=everything, names=names)
 
 
 def _nobody(_: bytes) -> None:
