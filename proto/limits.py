@@ -105,6 +105,11 @@ KEY_ROUNDS_UNTIL_EVERYTHING: Final = 4
 # what it does then is taken back.
 MAX_CALLS_TO_FIND_KEYS: Final = 4096
 
+# Calls of scripts of which a home remembers what they turned out to need, and how often it relies
+# on that before it finds it out anew.
+MAX_LEARNED_CALLS: Final = 1024
+LEARNED_USES: Final = 1000
+
 # Connections accepted in one turn of the supervisor, so that spanning commands are not held up by a
 # flood of them.
 ACCEPTS_PER_TURN: Final = 64

@@ -94,6 +94,7 @@ from shoal.worker.registry import (
     resolve,
 )
 from shoal.worker.scripting.api import ScriptRun
+from shoal.worker.scripting.learned import Call, Learned
 from shoal.worker.scripting.service import scripting_of
 from shoal.worker.server import Server
 from shoal.worker.spread_wait import SpreadWait, SpreadWaits
@@ -233,6 +234,7 @@ class Dispatcher:
         self._max_reply_bytes = min(MAX_HOP_REPLY_BYTES, MAX_FRAME_BYTES // (server.workers + 1))
         self._paused: dict[Connection, None] = {}
         self._slow: ScriptRun | None = None  # a script that runs too long
+        self._learned = Learned()  # what scripts have turned out to need
         self.script_conn: Connection | None = None  # the last that has called one
         self.pump: Callable[[], None] = _nothing  # the loop's: serves a little while one is slow
         self._hots: dict[Context, tuple[Hot, HotValues, HotStreams, DirectCommands]] = {}
@@ -998,6 +1000,7 @@ class Dispatcher:
                 conn, at, argv, (db, resp) = deferred
                 if resolve(argv).spec.name == _EXEC:
                     Wider(self.transactions, conn, at, argv).send()
+                    self.server.stats.script_retries += 1
                     continue
                 rounds = _Rounds(argv, db)
                 self._run_with(conn, at, resolve(argv), resp, rounds, _needed(reply))
@@ -1563,6 +1566,7 @@ class Dispatcher:
             reply = error.encode()  # what a script had done before stays done
         except NeedKeys as need:
             if borrowing.everything:
+                self.server.stats.script_retries += command.scope is Scope.SCRIPT
                 raise
             return _need(need), []
         return reply, self._effects_of(command, argv)
@@ -1602,6 +1606,8 @@ class Dispatcher:
         if reply[:1] == b"-":
             command.failed += 1
             self._count_error(reply[1:-2])
+        if rounds.rounds and command.scope is Scope.SCRIPT and not rounds.everything:
+            self._learned.found(_call_of(command, rounds.argv, rounds.db), rounds.extra)
         if span.wait is not None:
             self.spread_waits.served(span.wait, reply)
         else:
@@ -1692,7 +1698,10 @@ class Dispatcher:
         if rounds.rounds == MAX_KEY_ROUNDS:
             self.fill(conn, at, errors.keys_keep_changing().encode())
             return
+        if command.scope is Scope.SCRIPT:
+            self.server.stats.script_retries += 1
         again = rounds._replace(
+            argv=self._with_text(rounds.argv),  # it may run where nobody knows it
             extra=tuple(dict.fromkeys((*rounds.extra, *need.keys))),
             # What others change in between can't make it need other keys for ever.
             everything=rounds.everything
@@ -1701,7 +1710,7 @@ class Dispatcher:
             names=tuple({*rounds.names, *need.names}),
             rounds=rounds.rounds + 1,
         )
-        self._send_borrowing(conn, at, command, resp, again)
+        self._send_borrowing(conn, at, resolve(again.argv), resp, again)
 
     def on_refuse(self, ref: int, text: bytes) -> None:
         """The coordinator has refused a spanning command; nothing was run."""
@@ -1723,18 +1732,31 @@ class Dispatcher:
     def _script(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
         """Run a script or function at the owner of its keys, which may not have the script."""
         self.script_conn = conn
-        if command.name not in (b"evalsha", b"evalsha_ro") or self.server.workers == 1:
+        if self.server.workers == 1:
             return self._route(conn, command, argv)
-        sha = argv[1]
-        body = self._scripting.body_of(sha)
-        if body is None:
-            if len(sha) == 40 and not self._scripting.is_absent(sha):
-                return self._fetch_script(conn, sha)
-            return self._route(conn, command, argv)
-        keys = [argv[at] for at in command.spec.key_positions(argv)]
-        if any(self._slot_peer[key_slot(key)] is not None for key in keys):
-            argv = self._with_text(argv)
-        return self._route(conn, resolve(argv), argv)
+        if command.name in (b"evalsha", b"evalsha_ro"):
+            sha = argv[1]
+            if self._scripting.body_of(sha) is None:
+                if len(sha) == 40 and not self._scripting.is_absent(sha):
+                    return self._fetch_script(conn, sha)
+                return self._route(conn, command, argv)
+            keys = [argv[at] for at in command.spec.key_positions(argv)]
+            if self._learned or any(self._slot_peer[key_slot(key)] is not None for key in keys):
+                argv = self._with_text(argv)
+                command = resolve(argv)
+        if self._learned:
+            db = conn.client.db
+            extra = self._learned.keys_of(_call_of(command, argv, db))
+            if extra:
+                return self._start_with(conn, command, _Rounds(argv, db, extra))
+        return self._route(conn, command, argv)
+
+    def _start_with(self, conn: Connection, command: Command, rounds: _Rounds) -> Stop:
+        """Run a script that is likely to need more than it declares."""
+        if conn.waiting:  # a barrier, as in front of every spanning command
+            return self._block(conn, Block.REPLY, retry=True)
+        self._send_borrowing(conn, self._placeholder(conn), command, conn.client.resp, rounds)
+        return self._block(conn, Block.REPLY)
 
     def _with_text(self, argv: list[bytes]) -> list[bytes]:
         """Return an EVALSHA as the EVAL of its script, if we know that."""
@@ -1837,6 +1859,11 @@ class Dispatcher:
         waiting = self._refs.pop(ref)
         assert isinstance(waiting, tuple)
         self.fill(*waiting, reply)
+
+
+def _call_of(command: Command, argv: list[bytes], db: int) -> Call:
+    """Return what says of a script's call which keys it needs."""
+    return argv[1], db, tuple([argv[at] for at in command.spec.key_positions(argv)])
 
 
 def _need(need: NeedKeys) -> bytes:

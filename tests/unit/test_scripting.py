@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from random import Random
 
 import pytest
 from shoal.proto.limits import MAX_EVAL_SCRIPTS
@@ -216,6 +217,47 @@ def test_commands_over_all_partitions(call: str, mesh: Mesh) -> None:
     )
     for line in (argv, "DBSIZE"):
         assert answers(mesh, line) == answers(alone, line)
+
+
+def test_what_a_script_needs_is_learned(mesh: Mesh) -> None:
+    """The third run asks at once for what the first two have needed; a wrong guess does no harm."""
+    text = "redis.call('incr', KEYS[1]) return redis.call('incr', ARGV[1])"
+    same = script(text, THERE[0], keys=(HERE[0],))
+    stats = mesh.nodes[0].server.stats
+    retries = []
+    for count in range(1, 6):
+        assert answers(mesh, same) == b":%d\r\n" % count
+        retries.append(stats.script_retries)
+    assert retries == [1, 2, 2, 2, 2]
+    assert answers(mesh, script(text, THERE[1], keys=(HERE[0],))) == b":1\r\n"
+    assert stats.script_retries == 3
+    assert answers(mesh, same) == b":6\r\n"
+    assert stats.script_retries == 4
+    assert answers(mesh, f"GET {HERE[0]}") == b"$1\r\n7\r\n"
+
+
+def test_a_counter_in_a_key_ends_under_locks_on_everything(mesh: Mesh) -> None:
+    """Others count up between any two attempts."""
+    text = "local n = redis.call('incr', KEYS[1]) return redis.call('set', ARGV[1] .. n, n)"
+    callers = [mesh.connect(home % 2) for home in range(60)]
+    tag = f"{{{THERE[0]}}}"
+    for caller in callers:
+        send(caller, script(text, tag, keys=(HERE[0],)))
+    mesh.settle(Random(1))
+    assert [caller.take() for caller in callers] == [b"+OK\r\n"] * 60
+    assert answers(mesh, f"GET {tag}60") == b"$2\r\n60\r\n"
+
+
+def test_a_script_that_never_asks_for_the_same_is_given_up(mesh: Mesh) -> None:
+    text = (
+        "redis.call('set', KEYS[1], 1) redis.call('del', KEYS[2]) "
+        "return redis.call('get', ARGV[1] .. math.random())"
+    )
+    answers(mesh, f"SET {HERE[1]} v")
+    reply = answers(mesh, script(text, f"{{{THERE[0]}}}", keys=(HERE[0], HERE[1])))
+    assert reply.startswith(b"-TRYAGAIN ")
+    assert answers(mesh, f"MGET {HERE[0]} {HERE[1]}") == b"*2\r\n$-1\r\n$1\r\nv\r\n"
+    assert mesh.coordinator.in_flight == 0
 
 
 def test_keys_under_a_lock_are_waited_for(mesh: Mesh) -> None:
