@@ -1078,23 +1078,24 @@ def script_out_of_memory() -> ReplyError:
     return ReplyError("ERR the script was ended: it needs more memory than a script may have")
 
 
-def script_foreign_key() -> ReplyError:
-    """Build the error of a script that uses a key of another partition."""
+def keys_keep_changing() -> ReplyError:
+    """Build the error of a command that needs other keys each time it is tried."""
+    return try_again("the keys that the command needs keep changing")
+
+
+def script_sealed() -> ReplyError:
+    """Build the error of a script that uses a key of another partition after MIGRATE, which can't
+    be taken back.
+    """
     return ReplyError(
-        "CROSSSLOT Script attempted to access a key of another partition than its declared keys"
+        "CROSSSLOT Script attempted to access a key of another partition, not declared, after"
+        " MIGRATE"
     )
 
 
-def script_key_locked() -> ReplyError:
-    """Build the error of a script that uses a key it has not declared, while a command over several
-    partitions holds it.
-    """
-    return try_again("an undeclared key of the script is held by a command over partitions")
-
-
-def script_spans_partitions(name: bytes) -> ReplyError:
-    """Build the error of a script that calls a command over all partitions."""
-    return ReplyError(b"ERR a script can't call '%b' with several workers" % name)
+def script_spans_processes(name: bytes) -> ReplyError:
+    """Build the error of a script that calls a command which asks all processes."""
+    return ReplyError(b"ERR a script can't call '%b': it asks several processes" % name)
 
 
 def script_flush_options() -> ReplyError:

@@ -98,6 +98,18 @@ CHUNK_COMMANDS: Final = 32
 # TRYAGAIN: what it reads must have changed in between each time.
 MAX_KEY_ROUNDS: Final = 16
 
+# After so many of these a script is run under locks on everything.
+KEY_ROUNDS_UNTIL_EVERYTHING: Final = 4
+
+# Calls that a script may still make once it has turned out to need more keys, to find out which;
+# what it does then is taken back.
+MAX_CALLS_TO_FIND_KEYS: Final = 4096
+
+# Calls of scripts of which a home remembers what they turned out to need, and how often it relies
+# on that before it finds it out anew.
+MAX_LEARNED_CALLS: Final = 1024
+LEARNED_USES: Final = 1000
+
 # Connections accepted in one turn of the supervisor, so that spanning commands are not held up by a
 # flood of them.
 ACCEPTS_PER_TURN: Final = 64

@@ -36,6 +36,7 @@ Commands that run in steps: the workers, once granted, lend instead of running:
 | (EXECUTE, ticket, attempt, blob)             | coordinator, executor | all have lent: run it     |
 | (EFFECT, ticket, attempt, worker, chunk)     | executor, coordinator | changes for that worker   |
 | (FORGET, ref)                                | home, coordinator     | its client has gone       |
+| (NEEDS, ticket, attempt, lenders, blob)      | executor, coordinator | run it again, lent more   |
 | (RAN, ticket, attempt, replies)              | executor, coordinator | it ran: no more EFFECT    |
 | (APPLY, ticket, participants, chunk, last)   | coordinator, worker   | make these; the last: log |
 | (APPLY_MORE, ticket)                         | worker, coordinator   | taken, not the last       |
@@ -106,6 +107,7 @@ APPLY: Final = 16
 APPLY_MORE: Final = 17
 LEND: Final = 18
 ABORT: Final = 19
+NEEDS: Final = 37
 
 FORGET: Final = 50
 

@@ -173,6 +173,13 @@ class Coordinator:
         steps = self._steps(self._tickets[number])
         return self._moved(number, steps.on_effect(worker, attempt, whose, chunk))
 
+    def on_needs(
+        self, worker: int, number: int, attempt: int, lenders: tuple[int, ...], blob: bytes
+    ) -> Outgoing:
+        """As `Steps.on_needs`."""
+        steps = self._steps(self._tickets[number])
+        return self._moved(number, steps.on_needs(worker, attempt, lenders, blob, self._down))
+
     def on_ran(self, worker: int, number: int, attempt: int, replies: list[object]) -> Outgoing:
         """As `Steps.on_ran`."""
         steps = self._steps(self._tickets[number])

@@ -561,6 +561,8 @@ class Supervisor:
                 self._send_all(coordinator.on_effect(worker.index, *message[1:]))
             elif kind == m.RAN:
                 self._send_all(coordinator.on_ran(worker.index, *message[1:]))
+            elif kind == m.NEEDS:
+                self._send_all(coordinator.on_needs(worker.index, *message[1:]))
             elif kind == m.FORGET:
                 self._send_all(coordinator.on_forget(worker.index, message[1]))
             elif kind == m.ABORT:

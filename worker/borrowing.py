@@ -27,12 +27,12 @@ from typing import Any, Final, NamedTuple
 from shoal.proto import errors
 from shoal.proto import messages as m
 from shoal.proto.errors import ReplyError
-from shoal.proto.limits import CHUNK_BYTES, CHUNK_COMMANDS
+from shoal.proto.frames import MARSHAL_VERSION
+from shoal.proto.limits import CHUNK_BYTES, CHUNK_COMMANDS, MAX_KEY_ROUNDS
 from shoal.proto.slots import key_slot
-from shoal.worker.keyspace import Database, Keyspace, Store, Value, expire_of
-from shoal.worker.registry import Command, Scope, resolve
+from shoal.worker.keyspace import Database, Keyspace, Lent, Store, Value, expire_of
+from shoal.worker.registry import Command, NeedKeys, Scope, is_wide, resolve
 from shoal.worker.values import encoding, rebuild, type_name
-from shoal.worker.values.hash import Hash
 from shoal.worker.values.list import List
 
 Argv = Sequence[bytes]
@@ -71,7 +71,10 @@ class Borrowing(NamedTuple):
     Attributes:
         argv: the command; resp: protocol of its client; db: the client's database.
         executor: the worker that runs it.
-        extra: keys to lend besides those that argv names.
+        extra: database and key of what to lend besides what argv names.
+        everything: it runs under locks on all partitions, and what it turns out to need is lent to
+            it without a new ticket.
+        names: databases of which the names of all keys are lent, with stand-ins for values.
         waiter: home and handle of a command that may wait (`worker/spread_wait.py`).
     """
 
@@ -79,7 +82,9 @@ class Borrowing(NamedTuple):
     resp: int
     db: int
     executor: int
-    extra: tuple[bytes, ...]
+    extra: tuple[tuple[int, bytes], ...] = ()
+    everything: bool = False
+    names: tuple[int, ...] = ()
     waiter: tuple[int, int] | None = None
 
 
@@ -142,6 +147,7 @@ class _Part:
         loans: what has been lent to us, the executor; in `loans_attempt`.
         telling: what is left to be told of the effects, after a step has run; `held` comes first.
         replies: of the step.
+        rounds: how often it turned out to need more.
         changes: what was changed here and is not logged yet, in order.
     """
 
@@ -153,6 +159,7 @@ class _Part:
     telling: Iterator[tuple[int, Change]] | None = None
     held: tuple[int, Change] | None = None
     replies: list[bytes | list[bytes]] = field(default_factory=list)
+    rounds: int = 0
     changes: list[Change] = field(default_factory=list)
 
 
@@ -180,6 +187,7 @@ class Borrower:
         self,
         store: Store,
         index: int,
+        workers: int,
         owner: Callable[[bytes], int],
         run: Callable[[Borrowing], tuple[bytes | list[bytes], list[Argv]]],
         may_run: Callable[[int, int], bool],
@@ -193,7 +201,7 @@ class Borrower:
 
         Args:
             store: this partition.
-            index: this worker.
+            index: this worker, of so many `workers`.
             owner: key -> the worker that has it.
             run: runs a command's handler; returns the reply and what it says are its effects.
             may_run: (watcher, watched) -> whether none of the keys that it watches was touched.
@@ -205,7 +213,7 @@ class Borrower:
         """
         self.parts: dict[int, _Part] = {}
         self._store = store
-        self._index = index
+        self._index, self._workers = index, workers
         self._owner = owner
         self._run = run
         self._may_run = may_run
@@ -258,12 +266,20 @@ class Borrower:
         self.parts.pop(ticket, None)
 
     def _changes(self, command: Borrowing) -> Iterator[Change]:
+        lent: set[tuple[int, bytes]] = set()
         for db, key, lend in loans_of(command, self._store.count):
             if self._owner(key) != self._index:
                 continue
+            lent.add((db, key))
             value = self._store.view(db).find(key)
             if value is not None:
                 yield from _loan(db, key, value, command.argv, lend)
+        for db in command.names:
+            for key, value in self._store.database(db):
+                if (db, key) not in lent:
+                    yield from _loan(db, key, value, command.argv, None)
+                    if expire_of(value):
+                        yield db, (b"PEXPIREAT", key, b"%d" % expire_of(value))
 
     def _lend(self, ticket: int, part: _Part) -> None:
         assert part.lending is not None
@@ -313,7 +329,14 @@ class Borrower:
         # only where the keys are locked for us alone.
         may_change = isinstance(part.command, Transacted) and part.command.write
         for command in _commands(part, blob):
-            reply, effects = self._execute(command, loans)
+            try:
+                reply, effects = self._execute(command, loans)
+            except NeedKeys as need:
+                if part.rounds < MAX_KEY_ROUNDS:
+                    part.rounds += 1
+                    self._ask_for_more(ticket, part, command, need)
+                    return
+                reply, effects = errors.keys_keep_changing().encode(), []
             if not (may_change or resolve(command.argv).write):
                 effects = []
             left -= len(reply) if isinstance(reply, bytes) else sum(map(len, reply))
@@ -322,6 +345,18 @@ class Borrower:
         found.sort(key=_whose)  # stable: the changes of one partition stay in order
         part.telling = _one_by_one(found)
         self._tell(ticket, part)
+
+    def _ask_for_more(self, ticket: int, part: _Part, command: Borrowing, need: NeedKeys) -> None:
+        """Have a command that has locked everything run again with more lent to it."""
+        extra = tuple(dict.fromkeys((*command.extra, *need.keys)))
+        names = tuple({*command.names, *need.names})
+        again = command._replace(extra=extra, names=names)
+        lenders = {self._owner(key) for _, key, _ in loans_of(again, self._store.count)}
+        if names:
+            lenders.update(range(self._workers))
+        lenders.discard(self._index)
+        blob = marshal.dumps([tuple(again)], MARSHAL_VERSION)
+        self._send((m.NEEDS, ticket, part.attempt, tuple(sorted(lenders)), blob))
 
     def _execute(
         self, command: Borrowing, loans: _Loans | None
@@ -338,25 +373,27 @@ class Borrower:
         store.log = note_expired
         keys = {(db, key) for db, key, _ in loans_of(command, store.count)}
         away = [(db, key) for db, key in keys if self._owner(key) != index]
-        if away:
+        is_foreign = bool(away or command.names)
+        lent = Lent(keys, everything=command.everything, named=command.names)
+        if is_foreign:
             loans = loans or _Loans()
             for db, key in away:
                 loans.database(db).keys_in(key_slot(key))
             for db, key in keys.difference(away):
                 store.view(db).find(key)  # what has expired goes now, and is logged so
             # What is lent had not expired, and it is not ours to say that it has.
-            _install(store, loans)
+            _install(store, loans, command.names)
             store.expire_paused = True
-        store.borrowed = keys
+        store.borrowed = lent
         try:
             reply, effects = self._run(command)
             found += self._effects(command, reply, effects, recorder.keys)
         finally:
             store.remove_listener(recorder)
             store.log, store.expire_paused, store.borrowed = log, expire_paused, None
-            if away:
-                assert loans is not None
-                _uninstall(store, loans)
+            if is_foreign or lent.is_whole:
+                loans = loans or _Loans()
+                _uninstall(store, loans, whole=lent.is_whole)
         return reply, found
 
     def _effects(
@@ -369,15 +406,15 @@ class Borrower:
         """Yield what has changed: the worker concerned, the database, the key, and either the
         command that made the change or the value that is there now, None for none.
         """
-        db = command.db
         script = resolve(command.argv).scope is Scope.SCRIPT
+        located = list(_located(command.db, effects))
+        if script and any(is_wide(resolve(list(argv))) for _, argv in located):
+            yield from self._effects_of_wide(located, changed)
+            return
         whole = False  # the values of all changed keys are among them
-        for argv in effects:
+        for db, argv in located:
             if argv[0] == WAIT:
                 yield self._owner(argv[1]), db, b"", argv
-                continue
-            if argv[0] == b"SELECT":  # a script has changed it
-                db = int(argv[1])
                 continue
             entry = resolve(list(argv))
             keys = [argv[at] for at in entry.spec.key_positions(argv)]
@@ -394,7 +431,38 @@ class Borrower:
             elif not whole:
                 whole = True
                 for at, key in changed:
-                    yield self._owner(key), at, key, _Value(self._store.view(at).stored(key))
+                    yield self._effect_of_value(at, key)
+
+    def _effect_of_value(self, db: int, key: bytes) -> _Effect:
+        return self._owner(key), db, key, _Value(self._store.view(db).stored(key))
+
+    def _effects_of_wide(
+        self, located: Sequence[Change], changed: dict[tuple[int, bytes], None]
+    ) -> Iterator[_Effect]:
+        """The same of a script that has emptied or exchanged databases: first that, in every
+        partition, then every key that it has named, as it is at the end.
+        """
+        places: dict[tuple[int, bytes], None] = {}
+        exchanged: set[int] = set()
+        for db, argv in located:
+            entry = resolve(list(argv))
+            if is_wide(entry):
+                if argv[0].lower() == b"swapdb":
+                    exchanged.update(map(int, argv[1:]))
+                for worker in range(self._workers):
+                    yield worker, db, b"", argv
+            else:
+                places.update({(db, argv[at]): None for at in entry.spec.key_positions(argv)})
+        named = {key for _, key in places}
+        # In other databases too; that an exchange has changed all keys is said above.
+        places.update({place: None for place in changed if place[1] in named})
+        everywhere = {
+            (other, key): None
+            for db, key in places
+            for other in (exchanged if db in exchanged else (db,))
+        }
+        for db, key in everywhere:
+            yield self._effect_of_value(db, key)
 
     def _tell(self, ticket: int, part: _Part) -> None:
         """Send the next chunk of the effects: those of one worker."""
@@ -453,6 +521,15 @@ class Borrower:
         return True
 
 
+def _located(db: int, effects: Sequence[Argv]) -> Iterator[Change]:
+    """Yield effects with their databases, which a script may have changed."""
+    for argv in effects:
+        if argv[0] == b"SELECT":
+            db = int(argv[1])
+        else:
+            yield db, argv
+
+
 def _commands(part: _Part, blob: bytes | None) -> list[Borrowing]:
     """Return what a step runs."""
     if blob is None:
@@ -484,7 +561,7 @@ def loans_of(command: Borrowing, databases: int) -> list[tuple[int, bytes, bool 
         overwritten = "OW" in spec.flags
         db = command.db if other is None or not overwritten else other
         found += [(db, argv[at], None if overwritten else reduced) for at in spec.positions(argv)]
-    found += [(command.db, key, False) for key in command.extra]
+    found += [(db, key, False) for db, key in command.extra if 0 <= db < databases]
     # A key that is named twice is lent once, and whole if it is wanted so.
     found.sort(key=_wholeness)
     return list({(db, key): (db, key, how) for db, key, how in found}.values())
@@ -494,16 +571,20 @@ def _wholeness(loan: tuple[int, bytes, bool | None]) -> int:
     return 0 if loan[2] is None else 1
 
 
-def executor_key(command: Command, argv: Argv, extra: Sequence[bytes]) -> bytes:
+def executor_key(
+    command: Command, argv: Argv, extra: Sequence[tuple[int, bytes]] = ()
+) -> bytes | None:
     """Return the key whose owner is to run the command: the first one that is written to, which
-    need not travel then, else the first one.
+    need not travel then, else the first one; None if there is no key.
     """
     for spec in command.spec.keys:
         if not _WRITTEN.isdisjoint(spec.flags):
             for at in spec.positions(argv):
                 return argv[at]
     positions = command.spec.key_positions(argv)
-    return argv[positions[0]] if positions else extra[0]
+    if positions:
+        return argv[positions[0]]
+    return extra[0][1] if extra else None
 
 
 def _loan(db: int, key: bytes, value: Value, argv: Argv, lend: bool | None) -> Iterator[Change]:
@@ -593,8 +674,8 @@ def _apply(store: Store, changes: Sequence[Change]) -> None:
         entry.handler(store.view(db), *argv[entry.skip :])
 
 
-def _install(store: Store, loans: Store) -> None:
-    """Let the partition have what was lent to it."""
+def _install(store: Store, loans: Store, names: Sequence[int]) -> None:
+    """Let the partition have what was lent to it; the databases in `names` are whole then."""
     for lent in loans.databases():
         db = store.database(lent.index)
         for slot, table in _tables(lent).items():
@@ -603,19 +684,20 @@ def _install(store: Store, loans: Store) -> None:
         db.size += lent.size
         db.volatile += lent.volatile
         db.subexpiry += lent.subexpiry
+    for index in names:
+        store.database(index).make_whole()
 
 
-def _uninstall(store: Store, loans: Store) -> None:
-    """Take it away again, as it is now."""
-    for lent in loans.databases():
-        db = store.database(lent.index)
-        for slot, table in _tables(lent).items():
-            db.tables[slot] = None
-            db.next_expire.pop(slot, None)
-            db.size -= len(table)
-            for value in table.values():
-                db.volatile -= expire_of(value) != 0
-                db.subexpiry -= value.__class__ is Hash and value.times is not None
+def _uninstall(store: Store, loans: Store, *, whole: bool) -> None:
+    """Take it away again, as it is now; `whole`: some databases were."""
+    if not whole:
+        for lent in loans.databases():
+            for slot in _tables(lent):
+                store.database(lent.index).drop_table(slot)
+        return
+    for db in store.databases():
+        db.make_partial(store.slots)
+        store.gate.refresh(db)
 
 
 def _tables(db: Database) -> dict[int, dict[bytes, Value]]:

@@ -243,7 +243,14 @@ class Broker:
             return LATER
         # A script's reply may go to a peer: the message has to leave before it.
         in_script = not isinstance(conn, Connection)
+        trial = self._server.store.trial
+        if in_script and trial is not None:  # it leaves when the script stays
+            trial.tell(self._send_effect, kind, channel, message)
+            return integer(self.registry.receivers(kind, channel))
         return integer(self.send(kind, channel, message, is_effect=in_script))
+
+    def _send_effect(self, kind: int, channel: bytes, message: bytes) -> None:
+        self.send(kind, channel, message, is_effect=True)
 
     def publish_now(self, argv: list[bytes]) -> bytes | None:
         """PUBLISH as a fused command (`worker/hot.py`), None if it has to wait or is wrong."""

@@ -24,6 +24,7 @@ from shoal.proto import errors
 from shoal.proto import messages as m
 from shoal.proto.errors import ReplyError
 from shoal.proto.limits import (
+    KEY_ROUNDS_UNTIL_EVERYTHING,
     MAX_FRAME_BYTES,
     MAX_HOP_REPLY_BYTES,
     MAX_HOPS_IN_FLIGHT,
@@ -50,11 +51,19 @@ from shoal.worker.broker import Broker
 from shoal.worker.client import ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.direct import BIG_REPLY, DirectCommands
-from shoal.worker.exec_plan import is_wide
 from shoal.worker.hot import Hot
 from shoal.worker.hot_streams import HotStreams
 from shoal.worker.hot_values import HotValues
-from shoal.worker.multi import NEED, Spread, StandIn, Transaction, Transactions, Ways, claim_of
+from shoal.worker.multi import (
+    NEED,
+    Spread,
+    StandIn,
+    Transaction,
+    Transactions,
+    Ways,
+    Wider,
+    claim_of,
+)
 from shoal.worker.notify import notifier, notifies_of_misses
 from shoal.worker.participant import NOT_DONE, Claim, Part, Participant
 from shoal.worker.peers import (
@@ -81,9 +90,11 @@ from shoal.worker.registry import (
     PartAnswer,
     Scope,
     Wait,
+    is_wide,
     resolve,
 )
 from shoal.worker.scripting.api import ScriptRun
+from shoal.worker.scripting.learned import Call, Learned
 from shoal.worker.scripting.service import scripting_of
 from shoal.worker.server import Server
 from shoal.worker.spread_wait import SpreadWait, SpreadWaits
@@ -141,8 +152,10 @@ class _Rounds(NamedTuple):
 
     argv: list[bytes]
     db: int
-    extra: tuple[bytes, ...]
-    rounds: int
+    extra: tuple[tuple[int, bytes], ...] = ()
+    everything: bool = False
+    names: tuple[int, ...] = ()
+    rounds: int = 0
 
 
 class _Fetch:
@@ -221,13 +234,14 @@ class Dispatcher:
         self._max_reply_bytes = min(MAX_HOP_REPLY_BYTES, MAX_FRAME_BYTES // (server.workers + 1))
         self._paused: dict[Connection, None] = {}
         self._slow: ScriptRun | None = None  # a script that runs too long
+        self._learned = Learned()  # what scripts have turned out to need
         self.script_conn: Connection | None = None  # the last that has called one
         self.pump: Callable[[], None] = _nothing  # the loop's: serves a little while one is slow
         self._hots: dict[Context, tuple[Hot, HotValues, HotStreams, DirectCommands]] = {}
         self._contexts: dict[Context, Context] = {}
         self._tables: dict[tuple[int, int, bool, bool], dict[bytes, Callable[..., Any]]] = {}
         self._fused_reads = self._fused_writes = True
-        self._refs: dict[int, _Span | _Fetch | Spread | tuple[Connection, int]] = {}
+        self._refs: dict[int, _Span | _Fetch | Spread | Wider | tuple[Connection, int]] = {}
         self._last_ref = 0
         self._last_handle = 0
         self.now_ms = 0  # monotonic, set by the loop once per turn: deadlines
@@ -244,6 +258,7 @@ class Dispatcher:
         self.borrower = Borrower(
             self.store,
             self.server.index,
+            self.server.workers,
             self._owner,
             self._run_borrowing,
             self._may_run,
@@ -277,6 +292,7 @@ class Dispatcher:
             hop_table=self._hop_table,
             run_safely=self._run_safely,
             send_hop=self.send_hop,
+            send_steps=self._send_steps,
             serve_ready=self._serve_ready,
             span=self._span,
             span_alone=self._span_alone,
@@ -725,8 +741,7 @@ class Dispatcher:
                 try:
                     reply = self._run_safely(command, argv, db, resp)
                 except NeedKeys as need:
-                    rounds = _Rounds(argv, db, (), 0)
-                    self._run_with(conn, at, command, resp, rounds, need.keys)
+                    self._run_with(conn, at, command, resp, _Rounds(argv, db), need)
                     return
                 if isinstance(reply, Wait):
                     self._wait_here(conn, at, command, argv, reply)
@@ -752,7 +767,7 @@ class Dispatcher:
             if conn.waiting:  # a barrier, as in front of every spanning command
                 return self._block(conn, Block.REPLY, retry=True)
             at = self._placeholder(conn)
-            self._run_with(conn, at, command, resp, _Rounds(argv, db, (), 0), need.keys)
+            self._run_with(conn, at, command, resp, _Rounds(argv, db), need)
             return self._block(conn, Block.REPLY)
         if isinstance(reply, Wait):
             self._wait_here(conn, self._placeholder(conn), command, argv, reply)
@@ -821,6 +836,9 @@ class Dispatcher:
         except ReplyError:
             command.failed += calls
             raise
+        except NeedKeys:  # it will be run, and counted, elsewhere
+            calls = 0
+            raise
         finally:
             command.calls += calls
             command.timed += calls
@@ -835,6 +853,9 @@ class Dispatcher:
             self.segment.log_all(db, effects)
 
     def _count_error(self, text: bytes) -> None:
+        if self.store.trial is not None:
+            self.store.trial.tell(self._count_error, text)
+            return
         stats = self.server.stats
         stats.error_replies += 1
         code = text.split(b" ", 1)[0]
@@ -977,8 +998,12 @@ class Dispatcher:
                 continue  # its client has gone, and the owner did not know yet
             if reply[:1] == NEED:
                 conn, at, argv, (db, resp) = deferred
-                rounds = _Rounds(argv, db, (), 0)
-                self._run_with(conn, at, resolve(argv), resp, rounds, marshal.loads(reply[1:]))
+                if resolve(argv).spec.name == _EXEC:
+                    Wider(self.transactions, conn, at, argv).send()
+                    self.server.stats.script_retries += 1
+                    continue
+                rounds = _Rounds(argv, db)
+                self._run_with(conn, at, resolve(argv), resp, rounds, _needed(reply))
             else:
                 self.fill(deferred[0], deferred[1], reply)
 
@@ -1221,12 +1246,15 @@ class Dispatcher:
             self._block(conn, Block.REPLY, retry=True)
             return LATER
         exec_ = Spread(self.transactions, conn, transaction)
+        self._send_steps(exec_, exec_.parts(), transaction.write)
+        return LATER
+
+    def _send_steps(self, exec_: Spread | Wider, parts: dict[int, bytes], write: bool) -> None:
         self.server.stats.spanning += 1
         self._last_ref += 1
         self._refs[self._last_ref] = exec_
         steps = tuple(exec_.plan.steps)
-        self.uplink.messages.append((SPAN, self._last_ref, exec_.parts(), transaction.write, steps))
-        return LATER
+        self.uplink.messages.append((SPAN, self._last_ref, parts, write, steps))
 
     # -- spanning commands -------------------------------------------------------------------------
 
@@ -1421,7 +1449,7 @@ class Dispatcher:
         if isinstance(span, _Fetch):
             self._fetched(span, replies.values())
             return
-        if isinstance(span, Spread):
+        if isinstance(span, (Spread, Wider)):
             (ran,) = replies.values()
             span.answered(ran)
             return
@@ -1464,7 +1492,7 @@ class Dispatcher:
             self._block(conn, Block.KEYS)
             conn.wait = self.spread_waits.begin(conn, at, command, argv, client.db, client.resp)
             return True
-        self._send_borrowing(conn, at, command, client.resp, _Rounds(argv, client.db, (), 0))
+        self._send_borrowing(conn, at, command, client.resp, _Rounds(argv, client.db))
         return self._block(conn, Block.REPLY)
 
     def _send_borrowing(
@@ -1476,29 +1504,31 @@ class Dispatcher:
         rounds: _Rounds,
         wait: SpreadWait | None = None,
     ) -> None:
-        argv, db, extra, _ = rounds
+        argv, db, extra, everything, names, _ = rounds
         keys: dict[int, list[bytes]] = {}
-        for key in [*(argv[at] for at in command.spec.key_positions(argv)), *extra]:
+        if everything:
+            keys = {worker: [] for worker in range(self.server.workers)}
+        for key in [
+            *(argv[at] for at in command.spec.key_positions(argv)),
+            *(key for _, key in extra),
+        ]:
             keys.setdefault(self._owner(key), []).append(key)
-        executor = self._owner(executor_key(command, argv, extra))
+        first = executor_key(command, argv, extra)
+        executor = self.server.index if first is None else self._owner(first)
+        # Keys in several databases.
         borrowed = command.borrowed
-        wide = borrowed is not None and borrowed.database is not None
-        if wide:  # keys in two databases
-            assert borrowed is not None
-            assert borrowed.database is not None
-            wide = borrowed.database(argv) not in (None, db)
+        several = everything or any(one != db for one, _ in extra)
+        if borrowed is not None and borrowed.database is not None:
+            several |= borrowed.database(argv) not in (None, db)
+        waiter = None if wait is None else (self.server.index, wait.handle)
+        borrowing = (argv, resp, db, executor, extra, everything, names, waiter)
         parts = {
             worker: marshal.dumps(
                 (
-                    None if wide else db,
-                    None if wide else tuple(owned),
+                    None if several else db,
+                    None if several else tuple(owned),
                     command.write,
-                    argv,
-                    resp,
-                    db,
-                    executor,
-                    extra,
-                    None if wait is None else (self.server.index, wait.handle),
+                    *borrowing,
                 ),
                 2,
             )
@@ -1535,6 +1565,9 @@ class Dispatcher:
         except ReplyError as error:
             reply = error.encode()  # what a script had done before stays done
         except NeedKeys as need:
+            if borrowing.everything:
+                self.server.stats.script_retries += command.scope is Scope.SCRIPT
+                raise
             return _need(need), []
         return reply, self._effects_of(command, argv)
 
@@ -1566,13 +1599,15 @@ class Dispatcher:
             self.spread_waits.not_served(span.wait, timeout_ms, workers, at_last, self.now_ms)
             return
         if reply[:1] == NEED:
-            self._run_with(span.conn, span.at, command, span.resp, rounds, marshal.loads(reply[1:]))
+            self._run_with(span.conn, span.at, command, span.resp, rounds, _needed(reply))
             return
         command.calls += 1
         command.timed += 1
         if reply[:1] == b"-":
             command.failed += 1
             self._count_error(reply[1:-2])
+        if rounds.rounds and command.scope is Scope.SCRIPT and not rounds.everything:
+            self._learned.found(_call_of(command, rounds.argv, rounds.db), rounds.extra)
         if span.wait is not None:
             self.spread_waits.served(span.wait, reply)
         else:
@@ -1617,7 +1652,7 @@ class Dispatcher:
         return lambda: peer.notes.append((handle, READY))
 
     def _try_spread(self, wait: SpreadWait) -> None:
-        rounds = _Rounds(wait.argv, wait.db, (), 0)
+        rounds = _Rounds(wait.argv, wait.db)
         self._send_borrowing(wait.conn, wait.at, wait.command, wait.resp, rounds, wait)
         wait.ref = self._last_ref
 
@@ -1657,16 +1692,25 @@ class Dispatcher:
         command: Command,
         resp: int,
         rounds: _Rounds,
-        keys: tuple[bytes, ...],
+        need: NeedKeys,
     ) -> None:
         """Run a command again that has turned out to need more keys."""
         if rounds.rounds == MAX_KEY_ROUNDS:
-            error = errors.try_again("the keys that the command needs keep changing")
-            self.fill(conn, at, error.encode())
+            self.fill(conn, at, errors.keys_keep_changing().encode())
             return
-        extra = tuple(dict.fromkeys((*rounds.extra, *keys)))
-        again = _Rounds(rounds.argv, rounds.db, extra, rounds.rounds + 1)
-        self._send_borrowing(conn, at, command, resp, again)
+        if command.scope is Scope.SCRIPT:
+            self.server.stats.script_retries += 1
+        again = rounds._replace(
+            argv=self._with_text(rounds.argv),  # it may run where nobody knows it
+            extra=tuple(dict.fromkeys((*rounds.extra, *need.keys))),
+            # What others change in between can't make it need other keys for ever.
+            everything=rounds.everything
+            or need.everything
+            or (command.scope is Scope.SCRIPT and rounds.rounds + 1 >= KEY_ROUNDS_UNTIL_EVERYTHING),
+            names=tuple({*rounds.names, *need.names}),
+            rounds=rounds.rounds + 1,
+        )
+        self._send_borrowing(conn, at, resolve(again.argv), resp, again)
 
     def on_refuse(self, ref: int, text: bytes) -> None:
         """The coordinator has refused a spanning command; nothing was run."""
@@ -1674,7 +1718,7 @@ class Dispatcher:
         if isinstance(span, _Fetch):  # NOSCRIPT: the client may try with the script itself
             self._fetched(span, ())
             return
-        if isinstance(span, Spread):
+        if isinstance(span, (Spread, Wider)):
             span.refused(text)
             return
         assert isinstance(span, _Span)
@@ -1688,18 +1732,31 @@ class Dispatcher:
     def _script(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
         """Run a script or function at the owner of its keys, which may not have the script."""
         self.script_conn = conn
-        if command.name not in (b"evalsha", b"evalsha_ro") or self.server.workers == 1:
+        if self.server.workers == 1:
             return self._route(conn, command, argv)
-        sha = argv[1]
-        body = self._scripting.body_of(sha)
-        if body is None:
-            if len(sha) == 40 and not self._scripting.is_absent(sha):
-                return self._fetch_script(conn, sha)
-            return self._route(conn, command, argv)
-        keys = [argv[at] for at in command.spec.key_positions(argv)]
-        if any(self._slot_peer[key_slot(key)] is not None for key in keys):
-            argv = self._with_text(argv)
-        return self._route(conn, resolve(argv), argv)
+        if command.name in (b"evalsha", b"evalsha_ro"):
+            sha = argv[1]
+            if self._scripting.body_of(sha) is None:
+                if len(sha) == 40 and not self._scripting.is_absent(sha):
+                    return self._fetch_script(conn, sha)
+                return self._route(conn, command, argv)
+            keys = [argv[at] for at in command.spec.key_positions(argv)]
+            if self._learned or any(self._slot_peer[key_slot(key)] is not None for key in keys):
+                argv = self._with_text(argv)
+                command = resolve(argv)
+        if self._learned:
+            db = conn.client.db
+            extra = self._learned.keys_of(_call_of(command, argv, db))
+            if extra:
+                return self._start_with(conn, command, _Rounds(argv, db, extra))
+        return self._route(conn, command, argv)
+
+    def _start_with(self, conn: Connection, command: Command, rounds: _Rounds) -> Stop:
+        """Run a script that is likely to need more than it declares."""
+        if conn.waiting:  # a barrier, as in front of every spanning command
+            return self._block(conn, Block.REPLY, retry=True)
+        self._send_borrowing(conn, self._placeholder(conn), command, conn.client.resp, rounds)
+        return self._block(conn, Block.REPLY)
 
     def _with_text(self, argv: list[bytes]) -> list[bytes]:
         """Return an EVALSHA as the EVAL of its script, if we know that."""
@@ -1804,9 +1861,20 @@ class Dispatcher:
         self.fill(*waiting, reply)
 
 
+def _call_of(command: Command, argv: list[bytes], db: int) -> Call:
+    """Return what says of a script's call which keys it needs."""
+    return argv[1], db, tuple([argv[at] for at in command.spec.key_positions(argv)])
+
+
 def _need(need: NeedKeys) -> bytes:
     """Return what stands in place of the reply."""
-    return NEED + marshal.dumps(need.keys, 2)
+    return NEED + marshal.dumps((need.keys, need.everything, need.names), 2)
+
+
+def _needed(reply: bytes) -> NeedKeys:
+    """Return what such a reply asks for."""
+    keys, everything, names = marshal.loads(reply[1:])
+    return NeedKeys(keys, everything=everything, names=names)
 
 
 def _nobody(_: bytes) -> None:

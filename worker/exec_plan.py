@@ -22,7 +22,7 @@ from typing import Any, Final
 from shoal.proto.frames import MARSHAL_VERSION
 from shoal.proto.replies import encode
 from shoal.worker.borrowing import executor_key
-from shoal.worker.registry import Command, LockScope, PartAnswer, resolve
+from shoal.worker.registry import Command, LockScope, PartAnswer, Scope, is_wide, resolve
 
 Lock = tuple[int | None, tuple[bytes, ...] | None]
 
@@ -64,9 +64,11 @@ class Plan:
         return found
 
 
-def is_wide(command: Command) -> bool:
-    """Tell whether a command runs in every partition."""
-    return command.spanning is not None and not command.spec.keys
+def roams(command: Command, argv: Sequence[bytes]) -> bool:
+    """Tell whether a command may need keys that only its run can name."""
+    if not command.roams:
+        return False
+    return command.scope is Scope.SCRIPT or any(b"*" in word for word in argv[2:])
 
 
 class _Planner:
@@ -105,8 +107,9 @@ class _Planner:
             return
         keys = [argv[at] for at in command.spec.key_positions(argv)]
         owners = {self.lock(db, key) for key in keys}
-        if any(one.unknown and one.find is None for one in command.spec.keys):
-            self._wide.update(owners)  # SORT reads keys that only its run can name
+        if roams(command, argv):
+            self._roam(command, argv, db, resp, owners)
+            return
         if not owners:
             self._keys.setdefault(self._home, {})
             owners = {self._home}
@@ -116,10 +119,24 @@ class _Planner:
         names_db = command.borrowed.database if command.borrowed is not None else None
         if names_db is not None and names_db(argv) not in (None, db):  # keys in two databases
             self._wide.update(owners)
-        executor = self._owner(executor_key(command, argv, ()))
+        first = executor_key(command, argv)
+        assert first is not None
+        executor = self._owner(first)
         self.fence()
         lenders = tuple(sorted(owners - {executor}))
         self._step(executor, lenders, [(ordinal, (argv, resp, db, executor, ()))])
+
+    def _roam(
+        self, command: Command, argv: list[bytes], db: int, resp: int, owners: set[int]
+    ) -> None:
+        """Add a command that may turn out to need any keys: all are locked for it."""
+        self._wide.update(range(self._workers))
+        first = executor_key(command, argv)
+        executor = self._home if first is None else self._owner(first)
+        self.fence()
+        item = (argv, resp, db, executor, (), True)
+        lenders = tuple(sorted(owners - {executor}))
+        self._step(executor, lenders, [(len(self.plan.commands) - 1, item)])
 
     def _batch(self, worker: int, ordinal: int, argv: list[bytes], resp: int, db: int) -> None:
         item = (ordinal, (argv, resp, db, worker, ()))

@@ -44,7 +44,7 @@ from shoal.proto.spec import CommandFlag
 from shoal.worker.client import Client, Link, ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.direct import BIG_REPLY
-from shoal.worker.exec_plan import is_wide, plan_of
+from shoal.worker.exec_plan import Plan, plan_of
 from shoal.worker.peers import TOUCHED, Peer
 from shoal.worker.registry import (
     COMMANDS,
@@ -54,8 +54,10 @@ from shoal.worker.registry import (
     NeedKeys,
     Scope,
     find,
+    is_wide,
     resolve,
 )
+from shoal.worker.trial import Trial
 from shoal.worker.watch import Watches
 
 if TYPE_CHECKING:
@@ -195,6 +197,11 @@ class Transaction:
         return any(command.write for command, _ in self.commands)
 
     @property
+    def roams(self) -> bool:
+        """Whether a queued command may turn out to need keys that it does not name."""
+        return any(command.roams for command, _ in self.commands)
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of the queued arguments."""
         return sum([sum(map(len, argv)) for _, argv in self.commands])
@@ -306,6 +313,7 @@ class Ways:
     reply: Callable[[Connection, bytes], None]
     run_safely: Callable[[Command, list[bytes], int, int], Reply]
     send_hop: Callable[[Peer, Hop], None]
+    send_steps: Callable[..., None]
     serve_ready: Callable[[], None]
     span: Callable[[Connection, Command, list[bytes], list[int]], bool]
     span_alone: Callable[[Command, list[bytes], int, int], Reply]
@@ -650,8 +658,11 @@ class Transactions:
                 return _Finish(self, conn, transaction, where).start()
             request = self.request(client, transaction, where, joined=True)
             self.leave(client, where)
+            roams = transaction.roams
             self.end_multi(client)
             self._hop(conn, request, where)
+            if roams:  # nothing of the client before it
+                ways.block(conn, Block.REPLY)
         except ReplyError as error:
             raise errors.exec_aborted(error) from None
         return LATER
@@ -710,6 +721,10 @@ class Transactions:
                 if not alone:
                     wanted.add(self.owner(argv[1]))
                 continue
+            if command.roams and not alone:  # it may turn out to need other partitions
+                if watching is not None:
+                    return None, True, True
+                asks = True
             spanning, keys = command.spanning, command.spec.keys
             if command.scope is Scope.CLIENT:
                 at_home = True
@@ -834,22 +849,28 @@ class Transactions:
             )
         )
         items = list(block_of(client, transaction.commands, self.ways.with_text))
-        blob = marshal.dumps((number, count, joined, items), MARSHAL_VERSION)
+        roams = self.workers > 1 and transaction.roams
+        blob = marshal.dumps((number, count, joined, roams, items), MARSHAL_VERSION)
         return [EXEC, WRITE if transaction.write else READ, blob]
 
     # -- EXEC, at the owner ----------------------------------------------------------------------
 
     def run_request(self, blob: bytes) -> bytes:
-        """Run what `request` has made, all locks granted, and return its answer."""
-        number, count, joined, items = marshal.loads(blob)
-        replies = self.run_block(number, count, items)
+        """Run what `request` has made, all locks granted, and return its answer.
+
+        Raises: NeedKeys, and then nothing has been run.
+        """
+        number, count, joined, roams, items = marshal.loads(blob)
+        if roams:
+            assert not number, "what is watched ends with the run"
+            replies: list[bytes] | None = self._run_block_tentatively(items)
+        else:
+            replies = self.run_block(number, count, items)
         self._store.dirty = 0  # all is logged
         self._store.effects = None
         if replies is None:
             return NULL_ARRAY.encode(items[0][1])
-        if joined:
-            return b"*%d\r\n%b" % (len(replies), b"".join(replies))
-        return marshal.dumps(replies, MARSHAL_VERSION)
+        return _answer_of(replies, joined=joined)
 
     def refuse(self, argv: list[bytes]) -> None:
         """End what is watched by a request that is not run."""
@@ -896,13 +917,68 @@ class Transactions:
             segment.end_block(several=times > 1)
         return replies
 
+    def replies_of(self, plan: Plan, replies: list[Any]) -> list[bytes]:
+        """Return the replies of a transaction that has run in steps, its commands counted."""
+        found = plan.replies_of(replies, self.ways.merge)
+        for (command, _), reply in zip(plan.commands, found, strict=True):
+            if is_wide(command):
+                continue  # counted as it was merged
+            command.calls += 1
+            if reply[:1] == b"-":
+                command.failed += 1
+                self.ways.count_error(reply[1:-2])
+        return found
+
+    def plan(self, items: Sequence[Any], watched: Sequence[tuple[int, bytes]]) -> Plan:
+        """Plan a transaction that runs in steps; arguments as of `plan_of`."""
+        return plan_of(
+            items,
+            watched,
+            workers=self.workers,
+            home=self.index,
+            owner=self.owner,
+            slot_owner=self.worker_of,
+        )
+
+    def _run_block_tentatively(self, items: Sequence[Any]) -> list[bytes]:
+        """As `run_block`, where a script may turn out to need keys of other partitions. Raises:
+        NeedKeys, and then nothing has been run.
+        """
+        segment = self._server.segment
+        if segment is not None:
+            segment.begin_block()
+        trial = Trial(self._store)
+        replies: list[bytes] = []
+        db = resp = 0
+        try:
+            for item in items:
+                if item.__class__ is tuple:
+                    db, resp = item
+                    continue
+                command = resolve(item)
+                if command.scope is Scope.KEYSPACE:
+                    trial.keep_for(command, item, db)
+                try:
+                    reply = self.ways.run_safely(command, item, db, resp)
+                except NeedKeys:
+                    if not trial.sealed:
+                        raise
+                    reply = errors.script_sealed().encode()
+                replies.append(encode(reply, resp))
+        except NeedKeys:
+            trial.undo()
+            if segment is not None:
+                segment.drop_block()
+            raise
+        trial.commit()
+        if segment is not None:
+            segment.end_block(several=len(replies) > 1)
+        return replies
+
     def _run_in_block(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes:
         if command.spanning is not None and not command.spec.keys:  # there is one partition
             return encode(self.ways.span_alone(command, argv, db, resp), resp)
-        try:
-            return encode(self.ways.run_safely(command, argv, db, resp), resp)
-        except NeedKeys:  # too late: the locks are what they are
-            return errors.crossslot().encode()
+        return encode(self.ways.run_safely(command, argv, db, resp), resp)
 
 
 class _Finish:
@@ -956,7 +1032,11 @@ class _Finish:
                 error = errors.exec_aborted(ReplyError(disk_error[1:-2]))
                 self._end(error.encode())
                 return
-            self._answered([transactions.run_request(request[2])])
+            try:
+                self._answered([transactions.run_request(request[2])])
+            except NeedKeys:
+                stand_in = StandIn(self._client, self._answered)
+                Wider(transactions, cast(Connection, stand_in), _place(stand_in), request).send()
             ways.serve_ready()
 
         admitted = ways.participant.admit(*claim_of(request), self._transaction.write, resume)
@@ -1047,13 +1127,9 @@ class Spread(_Finish):
         self._resp = client.resp
         self._watching = watching = client.watching
         ways = transactions.ways
-        self.plan = plan_of(
+        self.plan = transactions.plan(
             list(block_of(client, transaction.commands, ways.with_text)),
             () if watching is None else tuple(watching.keys),
-            workers=transactions.workers,
-            home=transactions.index,
-            owner=transactions.owner,
-            slot_owner=transactions.worker_of,
         )
 
     def parts(self) -> dict[int, bytes]:
@@ -1074,17 +1150,7 @@ class Spread(_Finish):
         if replies is None:
             self._end(NULL_ARRAY.encode(self._resp))
             return
-        ways = self._transactions.ways
-        found = self.plan.replies_of(replies, ways.merge)
-        for at, ((command, _), reply) in enumerate(zip(self.plan.commands, found, strict=True)):
-            if reply[:1] == NEED:  # too late: the locks are what they are
-                found[at] = reply = errors.crossslot().encode()
-            if is_wide(command):
-                continue  # counted as it was merged
-            command.calls += 1
-            if reply[:1] == b"-":
-                command.failed += 1
-                ways.count_error(reply[1:-2])
+        found = self._transactions.replies_of(self.plan, replies)
         self.ran(found)
 
     def refused(self, text: bytes) -> None:
@@ -1092,6 +1158,43 @@ class Spread(_Finish):
         if self._watching is not None:
             self._transactions.end_watching(self._watching)
         self._end(errors.exec_aborted(ReplyError(text)).encode())
+
+
+class Wider:
+    """A transaction's block that has turned out to need other partitions, and was taken back: it
+    runs in steps now, under locks on everything.
+
+    Attributes:
+        plan: what was sent.
+    """
+
+    def __init__(
+        self, transactions: Transactions, conn: Connection, at: int, request: list[bytes]
+    ) -> None:
+        """Let `request` be answered at place `at` of a connection."""
+        self._transactions, self._conn, self._at = transactions, conn, at
+        _, _, self._joined, _, items = marshal.loads(request[2])
+        self._write = request[1] == WRITE
+        self.plan = transactions.plan(items, ())
+
+    def send(self) -> None:
+        """Send it to the coordinator."""
+        parts = {
+            worker: marshal.dumps((db, keys, self._write, None, 0, 0), MARSHAL_VERSION)
+            for worker, (db, keys) in self.plan.locks.items()
+        }
+        self._transactions.ways.send_steps(self, parts, self._write)
+
+    def answered(self, replies: list[Any] | None) -> None:
+        """All steps have run."""
+        assert replies is not None, "nothing is watched"
+        found = self._transactions.replies_of(self.plan, replies)
+        self._transactions.ways.fill(self._conn, self._at, _answer_of(found, joined=self._joined))
+
+    def refused(self, text: bytes) -> None:
+        """Nothing has run, and nothing will."""
+        error = errors.exec_aborted(ReplyError(text))
+        self._transactions.ways.fill(self._conn, self._at, error.encode())
 
 
 class _CallLink(Link):
@@ -1128,6 +1231,13 @@ def block_of(
                 yield context
 
 
+def _answer_of(replies: list[bytes], *, joined: bool) -> bytes:
+    """Return what a request for a block is answered; see `Transactions.request`."""
+    if joined:
+        return b"*%d\r\n%b" % (len(replies), b"".join(replies))
+    return marshal.dumps(replies, MARSHAL_VERSION)
+
+
 def claim_of(request: list[bytes]) -> tuple[int | None, tuple[bytes, ...] | None]:
     """Return what a request of a home locks, as `Participant.admit` wants it.
 
@@ -1139,7 +1249,7 @@ def claim_of(request: list[bytes]) -> tuple[int | None, tuple[bytes, ...] | None
     keys: list[bytes] = []
     everything = False
     db = 0
-    for item in marshal.loads(request[2])[3]:
+    for item in marshal.loads(request[2])[4]:
         if isinstance(item, tuple):
             db = item[0]
             continue
@@ -1194,7 +1304,7 @@ def _connection_of(client: Client) -> Connection:
     return link
 
 
-def _place(conn: Connection) -> int:
+def _place(conn: Connection | StandIn) -> int:
     """Keep the place of a reply that comes later, whatever the client wants by then."""
     conn.waiting += 1
     conn.out.append(None)

@@ -53,6 +53,7 @@ class Stats:
     net_input_bytes: int = 0
     net_output_bytes: int = 0
     hops: int = 0  # commands of our clients run by a peer
+    script_retries: int = 0  # runs of scripts that were taken back, to be run with more keys
     spanning: int = 0  # commands of our clients that went to the coordinator
     error_replies: int = 0
     errors: dict[bytes, int] = field(default_factory=dict)  # by error code: INFO errorstats

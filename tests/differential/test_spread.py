@@ -4,8 +4,6 @@ with an error, scripts and databases, streams that travel.
 
 import pytest
 from support.differential import Case, Compare, Table, cases, head, near, on, reply
-from support.raw import split_reply
-from support.servers import Server
 
 SCRIPTS: Table = {
     "what was written before an error stays, in every partition": [
@@ -97,27 +95,7 @@ STREAMS: Table = {
     ],
 }
 
-MOVES = """\
-local said = {}
-for at = 1, #KEYS do
-  said[at] = redis.pcall('MOVE', KEYS[at], 1)
-  if type(said[at]) == 'table' then said[at] = string.match(said[at].err, '^%u+') end
-end
-return said"""
-
 
 @pytest.mark.parametrize("script", cases(STREAMS))
 def test_streams(script: Case, compare: Compare) -> None:
     compare(script)
-
-
-def test_a_script_cannot_move_keys_of_other_partitions(subject: Server) -> None:
-    """Of another database it has only the keys of the partition that runs it."""
-    with subject.client() as client:
-        client.call(b"FLUSHALL")
-        client.call(b"MSET", b"a", b"1", b"b", b"2", b"c", b"3", b"d", b"4")
-        reply = client.call(b"EVAL", MOVES.encode(), b"4", b"a", b"b", b"c", b"d")
-        assert set(split_reply(reply)[1]) <= {b":1\r\n", b"$9\r\nCROSSSLOT\r\n"}
-        moved = split_reply(reply)[1].count(b":1\r\n")
-        assert moved >= 1
-        assert client.call(b"DBSIZE") == b":%d\r\n" % (4 - moved)

@@ -247,6 +247,8 @@ def coordinated(coordinator: Coordinator, worker: int, kind: int, rest: list[Any
         return coordinator.on_effect(worker, *rest)
     if kind == m.RAN:
         return coordinator.on_ran(worker, *rest)
+    if kind == m.NEEDS:
+        return coordinator.on_needs(worker, *rest)
     if kind == m.FORGET:
         return coordinator.on_forget(worker, *rest)
     if kind == m.ABORT:

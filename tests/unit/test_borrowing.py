@@ -43,7 +43,7 @@ def program(
     """Yield commands with keys in any partitions, and what gives these keys values: one at a time,
     or a transaction, perhaps with what comes between its WATCH and its MULTI.
     """
-    chosen = commands or COMMANDS
+    chosen = commands or [*COMMANDS, *SCRIPTS]
     for _ in range(length):
         if random.random() < 0.85:
             yield [random.choice(chosen)(random)]
@@ -134,6 +134,32 @@ WIDE: Final[list[Any]] = [
     lambda r: [r.choice((b"FLUSHDB", b"FLUSHALL"))],
     lambda r: [b"SWAPDB", b"0", b"1"],
 ]
+
+# ARGV: so many words, and these words, of each command.
+CALLS: Final = b"""\
+local said, at = {}, 1
+while ARGV[at] do
+  local argv = {}
+  for i = 1, tonumber(ARGV[at]) do argv[i] = ARGV[at + i] end
+  said[#said + 1] = redis.pcall(unpack(argv))
+  at = at + #argv + 1
+end
+return said"""
+
+
+def script_of(random: Random, calls: Sequence[Any], declared: Sequence[bytes]) -> list[bytes]:
+    """Return a script that calls some of these commands, whatever keys it declares."""
+    words: list[bytes] = []
+    for _ in range(random.randint(1, 6)):
+        argv = random.choice(calls)(random)
+        words += [b"%d" % len(argv), *argv]
+    return [b"EVAL", CALLS, b"%d" % len(declared), *declared, *words]
+
+
+SCRIPTS: Final[list[Any]] = [
+    lambda r: script_of(r, COMMANDS, _keys(r, r.randint(0, 2))),
+    lambda r: script_of(r, [*COMMANDS, *COMMANDS, *WIDE], _keys(r, r.randint(0, 2))),
+] * 3
 
 # What counts, if it is done twice or not at all.
 MOVES: Final[list[Any]] = [
@@ -287,9 +313,16 @@ def _is_finished_by_others(unit: Sequence[Sequence[bytes]]) -> bool:
     names = {argv[0] for argv in unit}
     if not names.isdisjoint((b"SORT", b"XADD", b"WATCH")):
         return False
-    keys = {word for argv in unit for word in argv if word in KEYS}
+    if any(b"XADD" in argv for argv in unit):
+        return False
+    keys = {word for argv in unit for word in _declared(argv) if word in KEYS}
     wide = not names.isdisjoint((b"DBSIZE", b"KEYS", b"FLUSHDB", b"FLUSHALL", b"SWAPDB"))
     return wide or {owner_of(key_slot(key), WORKERS) for key in keys} not in ({1}, {2})
+
+
+def _declared(argv: Sequence[bytes]) -> Sequence[bytes]:
+    """Return what a command's route depends on."""
+    return argv[3 : 3 + int(argv[2])] if argv[0] == b"EVAL" else argv
 
 
 @pytest.mark.parametrize("seed", range(8))
