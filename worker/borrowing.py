@@ -30,7 +30,7 @@ from shoal.proto.errors import ReplyError
 from shoal.proto.limits import CHUNK_BYTES, CHUNK_COMMANDS
 from shoal.proto.slots import key_slot
 from shoal.worker.keyspace import Database, Keyspace, Store, Value, expire_of
-from shoal.worker.registry import Command, Scope, resolve
+from shoal.worker.registry import UNLOGGED, Command, Scope, resolve
 from shoal.worker.values import encoding, rebuild, type_name
 from shoal.worker.values.hash import Hash
 from shoal.worker.values.list import List
@@ -54,10 +54,10 @@ _Effect = tuple[int, int, bytes, Any]
 
 _NOTHING: Final = marshal.dumps([], 2)
 
-# In place of a command's name: what OBJECT ENCODING said of the value. Never logged.
+# Of `UNLOGGED`: what OBJECT ENCODING said of the value.
 _ENCODING: Final = b""
 
-# Likewise, of a change that is none: the owner of the key enters a command that waits for it:
+# In place of a command's name, of a change that is none: the owner enters a command that waits:
 # key, home, handle, type, protocol, then the command.
 WAIT: Final = b"\1"
 
@@ -315,7 +315,7 @@ class Borrower:
         for command in _commands(part, blob):
             reply, effects = self._execute(command, loans)
             if not (may_change or resolve(command.argv).write):
-                effects = []
+                effects = [effect for effect in effects if effect[3][0] == WAIT]
             left -= len(reply) if isinstance(reply, bytes) else sum(map(len, reply))
             part.replies.append(reply if left >= 0 else errors.reply_too_large().encode())
             found += effects
@@ -379,9 +379,12 @@ class Borrower:
             if argv[0] == b"SELECT":  # a script has changed it
                 db = int(argv[1])
                 continue
-            entry = resolve(list(argv))
-            keys = [argv[at] for at in entry.spec.key_positions(argv)]
-            borrowed = entry.borrowed
+            if argv[0] in UNLOGGED:
+                keys, borrowed = [argv[1]], None
+            else:
+                entry = resolve(list(argv))
+                keys = [argv[at] for at in entry.spec.key_positions(argv)]
+                borrowed = entry.borrowed
             owners = {self._owner(key) for key in keys} or {self._index}
             if len(owners) == 1:
                 # A stream's groups may have changed, which is no change of the key.
@@ -545,6 +548,9 @@ def _restore_encoding(ks: Keyspace, key: bytes, name: bytes) -> None:
         value.encoding = name
 
 
+UNLOGGED[_ENCODING] = _restore_encoding
+
+
 def _commands_of(key: bytes, value: Value) -> Iterator[Argv]:
     """As `rebuild`, long strings in pieces."""
     for argv in rebuild(key, value):
@@ -581,13 +587,13 @@ def _is_string(value: Value) -> bool:
 
 
 def _logged(changes: Iterable[Change]) -> Iterator[Change]:
-    return (change for change in changes if change[1][0] != _ENCODING)
+    return (change for change in changes if change[1][0] not in UNLOGGED)
 
 
 def _apply(store: Store, changes: Sequence[Change]) -> None:
     for db, argv in changes:
-        if argv[0] == _ENCODING:
-            _restore_encoding(store.view(db), argv[1], argv[2])
+        if argv[0] in UNLOGGED:
+            UNLOGGED[argv[0]](store.view(db), *argv[1:])
             continue
         entry = resolve(list(argv))
         entry.handler(store.view(db), *argv[entry.skip :])

@@ -1454,8 +1454,6 @@ class Dispatcher:
 
     def _borrow(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
         """Run a command over several partitions that needs their values together."""
-        if command.blocks and command.borrowed is None:
-            raise errors.crossslot()
         if conn.waiting:  # a barrier: all our earlier commands first
             return self._block(conn, Block.REPLY, retry=True)
         client = conn.client
@@ -1583,6 +1581,8 @@ class Dispatcher:
     def _wait_spread(self, borrowing: Borrowing, wait: Wait) -> tuple[bytes, list[Sequence[bytes]]]:
         """Let a command wait that we, its executor, cannot serve: as its reply and effects."""
         assert borrowing.waiter is not None
+        if wait.kind not in _NAMES:
+            return errors.crossslot().encode(), []
         home, handle = borrowing.waiter
         workers = tuple(dict.fromkeys(map(self._owner, wait.keys)))
         reply = encode(wait.timeout_reply, borrowing.resp)

@@ -3,7 +3,7 @@ with an error, scripts and databases, streams that travel.
 """
 
 import pytest
-from support.differential import Case, Compare, Table, cases, head, near, on, reply
+from support.differential import Case, Compare, Table, cases, head, mask, near, on, reply
 from support.raw import split_reply
 from support.servers import Server
 
@@ -96,6 +96,126 @@ STREAMS: Table = {
         *(near(10_000, f"XINFO CONSUMERS {key} g") for key in ("h", "i", "j")),
     ],
 }
+
+# Streams in any partitions; group g has read a and b up to 2, c up to 1, and consumer c1 has that
+# pending; group h has read nothing.
+READ_FROM = (
+    *(f"XADD {key} {at}-1 f {key}{at}" for key in "abc" for at in range(1, 6)),
+    *(f"XGROUP CREATE {key} g 0" for key in "abc"),
+    *(f"XGROUP CREATE {key} h 0" for key in "abc"),
+    "XREADGROUP GROUP g c1 COUNT 2 STREAMS a >",
+    "XREADGROUP GROUP g c1 COUNT 2 STREAMS b >",
+    "XREADGROUP GROUP g c1 COUNT 1 STREAMS c >",
+    "XREADGROUP GROUP g c2 COUNT 1 STREAMS c >",
+    "SET s v",
+)
+IDLE = rb":\d+(?=\r\n:)"  # in front of the count of deliveries
+# All that there is to know of these streams.
+KNOWN = tuple(
+    step
+    for key in "abc"
+    for step in (
+        f"XINFO GROUPS {key}",
+        *(mask(IDLE, f"XPENDING {key} {group} - + 99") for group in "gh"),
+        *(near(10_000, f"XINFO CONSUMERS {key} {group}") for group in "gh"),
+    )
+)
+READS = (
+    "XREAD STREAMS a b c 0 3-1 5-1",
+    "XREAD COUNT 2 STREAMS c b a 0 3-1 4",
+    "XREAD STREAMS a b $ $",
+    "XREAD STREAMS a b + +",
+    "XREAD STREAMS a none b + + $",
+    "XREAD STREAMS a b a b a 0 $ 3 4 +",
+    "XREAD COUNT 1 STREAMS a b a b a 0 $ 3 4 +",
+    "XREAD STREAMS a b 9 9",
+    "XREAD STREAMS none nothing 0 0",
+    "XREAD STREAMS a b s 0 0 0",
+    "XREAD STREAMS a b c 0 x 0",
+    "XREAD STREAMS s b 0 x",
+    "XREAD STREAMS a b 0 >",
+    "XREAD STREAMS a b c 0 0",
+    "XREAD COUNT x STREAMS a b 0 0",
+    "XREAD GROUP g c STREAMS a b 0 0",
+    "XREAD BLOCK 1 STREAMS a b c $ $ 4-1",
+    "XREADGROUP GROUP g c1 STREAMS a b c > > >",
+    "XREADGROUP GROUP g c1 COUNT 1 STREAMS c b a > > >",
+    "XREADGROUP GROUP g c3 COUNT 2 STREAMS c b a > > >",
+    "XREADGROUP GROUP g c1 NOACK STREAMS a b c > > >",
+    "XREADGROUP GROUP g c3 NOACK STREAMS a b c > > >",
+    "XREADGROUP GROUP g c1 STREAMS a b c 0 0 0",
+    "XREADGROUP GROUP g c1 COUNT 1 STREAMS a b c 0 1-1 0",
+    "XREADGROUP GROUP g c1 STREAMS a b c > 0 >",
+    "XREADGROUP GROUP g c3 STREAMS a b c > 0 >",
+    "XREADGROUP GROUP g c1 COUNT 1 STREAMS a b a b a > > > 0 0",
+    "XREADGROUP GROUP g c1 COUNT 2 STREAMS a b a b a 0 > > 0 1-1",
+    "XREADGROUP GROUP h c1 COUNT 2 STREAMS a b > >",
+    "XREADGROUP GROUP h c1 STREAMS a b > 0",
+    "XREADGROUP GROUP h c1 STREAMS a b 0 0",
+    "XREADGROUP GROUP g c1 STREAMS a b none > > >",
+    "XREADGROUP GROUP g c1 STREAMS a b s > > >",
+    "XREADGROUP GROUP no c1 STREAMS a b > >",
+    "XREADGROUP GROUP g c1 STREAMS a b c > > x",
+    "XREADGROUP GROUP g c9 STREAMS a b c > 0 $",
+    "XREADGROUP GROUP g c9 STREAMS a b c > + 0",
+    "XREADGROUP GROUP g c1 STREAMS a b c > >",
+    "XREADGROUP GROUP g STREAMS a b > >",
+    "XREADGROUP GROUP g c1 CLAIM 0 STREAMS a b > >",
+    "XREADGROUP GROUP g c1 BLOCK 1 STREAMS a b > >",
+    "XREADGROUP GROUP g c1 COUNT 0 STREAMS a b > >",
+    "XREADGROUP GROUP g c1 COUNT -7 STREAMS a b > 0",
+)
+# What is special about a stream.
+TURNS = {
+    "as they are": (),
+    "entries have been deleted": ("XDEL a 1-1 2-1 3-1", "XDEL b 5-1 3-1", "XDEL c 4-1 1-1"),
+    "all of them": ("XTRIM a MAXLEN 0", "XTRIM b MAXLEN 1", "XTRIM c MINID 3-1"),
+    "groups set back": (
+        *(f"XGROUP SETID {key} g 0" for key in "ab"),
+        "XGROUP SETID c g 2-1 ENTRIESREAD 9",
+        "XACK a g 1-1",
+    ),
+    "nothing is new": ("XGROUP SETID a g $", "XGROUP SETID b g $", "XGROUP SETID c g $"),
+    "it expires": ("PEXPIRE a 500000", "PEXPIREAT b 1"),
+}
+TO_CALL = 'EVAL "return redis.call(unpack(ARGV))" {count} {keys} {line}'
+READING: Table = (
+    {
+        f"{line}, {name}": [*READ_FROM, *turn, line, *KNOWN, line, *KNOWN]
+        for name, turn in TURNS.items()
+        for line in READS
+    }
+    | {
+        f"{line}, {how}": [*READ_FROM, *before, line, *after, *KNOWN]
+        for line in READS
+        for how, before, after in (
+            ("in MULTI", ("MULTI", "XADD a 9 f v"), ("XADD b 9 f v", line, "EXEC")),
+            (
+                "in a row",
+                ("XDEL c 5-1", "XADD c 9-1 f v"),
+                ("XACK a g 1-1 3-1", line, "COPY a b", line),
+            ),
+        )
+        if "+ $" not in line
+    }
+    | {
+        f"{line}, in a script": [
+            *READ_FROM,
+            TO_CALL.format(count=5, keys="a b c s none", line=line),
+            mask(IDLE, TO_CALL.format(count=5, keys="a b c s none", line="XPENDING a g - + 9 c1")),
+            TO_CALL.format(count=5, keys="s b c a none", line=line),
+            *KNOWN,
+        ]
+        for line in READS
+        if "BLOCK" not in line
+    }
+)
+
+
+@pytest.mark.parametrize("script", cases(READING))
+def test_reading_streams(script: Case, compare: Compare) -> None:
+    compare(script)
+
 
 MOVES = """\
 local said = {}
