@@ -29,6 +29,7 @@ from shoal.proto import messages as m
 from shoal.proto.errors import ReplyError
 from shoal.proto.limits import CHUNK_BYTES, CHUNK_COMMANDS
 from shoal.proto.slots import key_slot
+from shoal.worker.blocking import Waiter
 from shoal.worker.keyspace import Database, Keyspace, Store, Value, expire_of
 from shoal.worker.registry import UNLOGGED, Command, Scope, resolve
 from shoal.worker.values import encoding, rebuild, type_name
@@ -58,8 +59,10 @@ _NOTHING: Final = marshal.dumps([], 2)
 _ENCODING: Final = b""
 
 # In place of a command's name, of a change that is none: the owner enters a command that waits:
-# key, home, handle, type, protocol, then the command.
+# key, home, handle, type, on_nokey (see `registry.Wait`), protocol, then the command.
 WAIT: Final = b"\1"
+
+NO_WAITER: Final = (-1, 0)
 
 # Words of key specifications: the command writes to the key, and does not just take from it.
 _WRITTEN: Final = frozenset({"OW", "insert", "update"})
@@ -143,6 +146,8 @@ class _Part:
         telling: what is left to be told of the effects, after a step has run; `held` comes first.
         replies: of the step.
         changes: what was changed here and is not logged yet, in order.
+        entered: the command waits, for keys of ours.
+        told: who was told of what the ticket has changed here (`Blocking.serve_ready`).
     """
 
     command: Borrowing | Transacted
@@ -154,6 +159,8 @@ class _Part:
     held: tuple[int, Change] | None = None
     replies: list[bytes | list[bytes]] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    entered: bool = False
+    told: list[Waiter] = field(default_factory=list)
 
 
 class _Recorder:
@@ -252,6 +259,12 @@ class Borrower:
             self._tell(ticket, part)
         else:
             self._lend(ticket, part)
+
+    def waiter_of(self, ticket: int) -> tuple[int, int]:
+        """Return home and handle if a ticket is a try of a command that waits."""
+        part = self.parts.get(ticket)
+        command = None if part is None else part.command
+        return (isinstance(command, Borrowing) and command.waiter) or NO_WAITER
 
     def release(self, ticket: int) -> None:
         """Forget a ticket; one that does not run in steps is not known."""
@@ -452,6 +465,7 @@ class Borrower:
             self._log(ticket, participants, real)
         for db, argv in changes:
             if argv[0] == WAIT:
+                part.entered = True
                 self._enter(db, argv[1:])
         return True
 

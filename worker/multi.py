@@ -59,6 +59,7 @@ from shoal.worker.registry import (
 from shoal.worker.watch import Watches
 
 if TYPE_CHECKING:
+    from shoal.worker.blocking import Waiter
     from shoal.worker.participant import Participant
     from shoal.worker.peers import Hop
     from shoal.worker.server import Server
@@ -306,7 +307,9 @@ class Ways:
     reply: Callable[[Connection, bytes], None]
     run_safely: Callable[[Command, list[bytes], int, int], Reply]
     send_hop: Callable[[Peer, Hop], None]
-    serve_ready: Callable[[], None]
+    hold: Callable[[Sequence[Waiter], Callable[[], None]], None]
+    serve_and: Callable[[Callable[[], None]], None]
+    serve_ready: Callable[[], Sequence[Waiter]]
     span: Callable[[Connection, Command, list[bytes], list[int]], bool]
     span_alone: Callable[[Command, list[bytes], int, int], Reply]
     with_text: Callable[[list[bytes]], list[bytes]]
@@ -775,9 +778,15 @@ class Transactions:
         if client.reply_mode is not ReplyMode.ON:
             _settle_reply_mode(client)
             conn.out.append(reply)
-            reply = LATER
-        self.ways.serve_ready()
-        return reply
+            self.ways.serve_ready()
+            return LATER
+        told = self.ways.serve_ready()
+        if not told or client.close_after_reply:
+            return reply
+        at = _place(conn)
+        self.ways.hold(told, lambda: self.ways.fill(conn, at, reply))
+        self.ways.block(conn, Block.REPLY)
+        return LATER
 
     def _run_step(self, client: Client, command: Command, argv: list[bytes]) -> bytes:
         """Run one command of a client whose keys, if any, are all here."""
@@ -956,8 +965,8 @@ class _Finish:
                 error = errors.exec_aborted(ReplyError(disk_error[1:-2]))
                 self._end(error.encode())
                 return
-            self._answered([transactions.run_request(request[2])])
-            ways.serve_ready()
+            answer = transactions.run_request(request[2])
+            ways.serve_and(lambda: self._answered([answer]))
 
         admitted = ways.participant.admit(*claim_of(request), self._transaction.write, resume)
         self._take_place()
