@@ -89,6 +89,10 @@ MAX_PARKED_HOPS: Final = 65_536
 MAX_PARKED_HOP_BYTES: Final = 1 << 28
 PARK_MS: Final = 5_000
 
+# How long a command's reply is held back at most, until clients that wait for keys of several
+# partitions, and may be served by what it did, have been tried (`worker/blocking.py`).
+HOLD_MS: Final = 5_000
+
 # Bytes and commands of one piece of a value that is lent to another worker, or given back: about a
 # millisecond to make, and to take, as the commands that rebuild a value have some 64 elements each.
 CHUNK_BYTES: Final = 1 << 16

@@ -30,8 +30,9 @@ from shoal.proto.errors import ReplyError
 from shoal.proto.frames import MARSHAL_VERSION
 from shoal.proto.limits import CHUNK_BYTES, CHUNK_COMMANDS, MAX_KEY_ROUNDS
 from shoal.proto.slots import key_slot
+from shoal.worker.blocking import Waiter
 from shoal.worker.keyspace import Database, Keyspace, Lent, Store, Value, expire_of
-from shoal.worker.registry import Command, NeedKeys, Scope, is_wide, resolve
+from shoal.worker.registry import UNLOGGED, Command, NeedKeys, Scope, is_wide, resolve
 from shoal.worker.values import encoding, rebuild, type_name
 from shoal.worker.values.list import List
 
@@ -54,12 +55,14 @@ _Effect = tuple[int, int, bytes, Any]
 
 _NOTHING: Final = marshal.dumps([], 2)
 
-# In place of a command's name: what OBJECT ENCODING said of the value. Never logged.
+# Of `UNLOGGED`: what OBJECT ENCODING said of the value.
 _ENCODING: Final = b""
 
-# Likewise, of a change that is none: the owner of the key enters a command that waits for it:
-# key, home, handle, type, protocol, then the command.
+# In place of a command's name, of a change that is none: the owner enters a command that waits:
+# key, home, handle, type, on_nokey (see `registry.Wait`), protocol, then the command.
 WAIT: Final = b"\1"
+
+NO_WAITER: Final = (-1, 0)
 
 # Words of key specifications: the command writes to the key, and does not just take from it.
 _WRITTEN: Final = frozenset({"OW", "insert", "update"})
@@ -149,6 +152,8 @@ class _Part:
         replies: of the step.
         rounds: how often it turned out to need more.
         changes: what was changed here and is not logged yet, in order.
+        entered: the command waits, for keys of ours.
+        told: who was told of what the ticket has changed here (`Blocking.serve_ready`).
     """
 
     command: Borrowing | Transacted
@@ -161,6 +166,8 @@ class _Part:
     replies: list[bytes | list[bytes]] = field(default_factory=list)
     rounds: int = 0
     changes: list[Change] = field(default_factory=list)
+    entered: bool = False
+    told: list[Waiter] = field(default_factory=list)
 
 
 class _Recorder:
@@ -261,6 +268,12 @@ class Borrower:
         else:
             self._lend(ticket, part)
 
+    def waiter_of(self, ticket: int) -> tuple[int, int]:
+        """Return home and handle if a ticket is a try of a command that waits."""
+        part = self.parts.get(ticket)
+        command = None if part is None else part.command
+        return (isinstance(command, Borrowing) and command.waiter) or NO_WAITER
+
     def release(self, ticket: int) -> None:
         """Forget a ticket; one that does not run in steps is not known."""
         self.parts.pop(ticket, None)
@@ -338,7 +351,7 @@ class Borrower:
                     return
                 reply, effects = errors.keys_keep_changing().encode(), []
             if not (may_change or resolve(command.argv).write):
-                effects = []
+                effects = [effect for effect in effects if effect[3][0] == WAIT]
             left -= len(reply) if isinstance(reply, bytes) else sum(map(len, reply))
             part.replies.append(reply if left >= 0 else errors.reply_too_large().encode())
             found += effects
@@ -408,7 +421,7 @@ class Borrower:
         """
         script = resolve(command.argv).scope is Scope.SCRIPT
         located = list(_located(command.db, effects))
-        if script and any(is_wide(resolve(list(argv))) for _, argv in located):
+        if script and any(_is_wide(argv) for _, argv in located):
             yield from self._effects_of_wide(located, changed)
             return
         whole = False  # the values of all changed keys are among them
@@ -416,9 +429,8 @@ class Borrower:
             if argv[0] == WAIT:
                 yield self._owner(argv[1]), db, b"", argv
                 continue
-            entry = resolve(list(argv))
-            keys = [argv[at] for at in entry.spec.key_positions(argv)]
-            borrowed = entry.borrowed
+            keys = _keys_of(argv)
+            borrowed = None if argv[0] in UNLOGGED else resolve(list(argv)).borrowed
             owners = {self._owner(key) for key in keys} or {self._index}
             if len(owners) == 1:
                 # A stream's groups may have changed, which is no change of the key.
@@ -445,14 +457,13 @@ class Borrower:
         places: dict[tuple[int, bytes], None] = {}
         exchanged: set[int] = set()
         for db, argv in located:
-            entry = resolve(list(argv))
-            if is_wide(entry):
+            if _is_wide(argv):
                 if argv[0].lower() == b"swapdb":
                     exchanged.update(map(int, argv[1:]))
                 for worker in range(self._workers):
                     yield worker, db, b"", argv
             else:
-                places.update({(db, argv[at]): None for at in entry.spec.key_positions(argv)})
+                places.update({(db, key): None for key in _keys_of(argv)})
         named = {key for _, key in places}
         # In other databases too; that an exchange has changed all keys is said above.
         places.update({place: None for place in changed if place[1] in named})
@@ -517,8 +528,21 @@ class Borrower:
             self._log(ticket, participants, real)
         for db, argv in changes:
             if argv[0] == WAIT:
+                part.entered = True
                 self._enter(db, argv[1:])
         return True
+
+
+def _is_wide(argv: Argv) -> bool:
+    """Tell whether an effect concerns whole databases."""
+    return argv[0] not in UNLOGGED and is_wide(resolve(list(argv)))
+
+
+def _keys_of(argv: Argv) -> list[bytes]:
+    """Return the keys that an effect changes."""
+    if argv[0] in UNLOGGED:
+        return [argv[1]]
+    return [argv[at] for at in resolve(list(argv)).spec.key_positions(argv)]
 
 
 def _located(db: int, effects: Sequence[Argv]) -> Iterator[Change]:
@@ -626,6 +650,9 @@ def _restore_encoding(ks: Keyspace, key: bytes, name: bytes) -> None:
         value.encoding = name
 
 
+UNLOGGED[_ENCODING] = _restore_encoding
+
+
 def _commands_of(key: bytes, value: Value) -> Iterator[Argv]:
     """As `rebuild`, long strings in pieces."""
     for argv in rebuild(key, value):
@@ -662,13 +689,13 @@ def _is_string(value: Value) -> bool:
 
 
 def _logged(changes: Iterable[Change]) -> Iterator[Change]:
-    return (change for change in changes if change[1][0] != _ENCODING)
+    return (change for change in changes if change[1][0] not in UNLOGGED)
 
 
 def _apply(store: Store, changes: Sequence[Change]) -> None:
     for db, argv in changes:
-        if argv[0] == _ENCODING:
-            _restore_encoding(store.view(db), argv[1], argv[2])
+        if argv[0] in UNLOGGED:
+            UNLOGGED[argv[0]](store.view(db), *argv[1:])
             continue
         entry = resolve(list(argv))
         entry.handler(store.view(db), *argv[entry.skip :])

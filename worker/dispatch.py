@@ -71,7 +71,6 @@ from shoal.worker.peers import (
     ERROR,
     LEAVE,
     OFFER,
-    PASS,
     READY,
     TAKE,
     TIMEOUT,
@@ -100,6 +99,7 @@ from shoal.worker.server import Server
 from shoal.worker.spread_wait import SpreadWait, SpreadWaits
 from shoal.worker.values.list import List
 from shoal.worker.values.sorted_set import SortedSet
+from shoal.worker.values.stream import Stream
 
 if TYPE_CHECKING:
     from shoal.worker.aof import Segment
@@ -115,7 +115,7 @@ Stop = bool
 _GONE: Final = object()
 
 # What blocking commands wait for.
-_KINDS: Final[dict[bytes, type]] = {b"list": List, b"zset": SortedSet}
+_KINDS: Final[dict[bytes, type]] = {b"list": List, b"zset": SortedSet, b"stream": Stream}
 _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 _EXEC: Final = "exec"  # as a request of a home, see worker/multi.py
 
@@ -271,9 +271,10 @@ class Dispatcher:
         self.spread_waits = SpreadWaits(
             self.blocking,
             self._try_spread,
-            self._tell_spread,
+            self._leave_spread,
             self._answer_spread,
             lambda ref: self._send_up((m.FORGET, ref)),
+            self._clock_ns(),
         )
         ways = Ways(
             participant=self.participant,
@@ -293,6 +294,8 @@ class Dispatcher:
             run_safely=self._run_safely,
             send_hop=self.send_hop,
             send_steps=self._send_steps,
+            hold=self.hold,
+            serve_and=self._serve_and,
             serve_ready=self._serve_ready,
             span=self._span,
             span_alone=self._span_alone,
@@ -745,9 +748,9 @@ class Dispatcher:
                     return
                 if isinstance(reply, Wait):
                     self._wait_here(conn, at, command, argv, reply)
+                    self._serve_ready()
                 else:
-                    self.fill(conn, at, reply)
-                self._serve_ready()
+                    self._serve_and(lambda: self.fill(conn, at, reply))
 
             try:
                 admitted = self._admit(command, argv, db, resume)
@@ -771,9 +774,18 @@ class Dispatcher:
             return self._block(conn, Block.REPLY)
         if isinstance(reply, Wait):
             self._wait_here(conn, self._placeholder(conn), command, argv, reply)
-        else:
-            self._reply(conn, reply)
-        self._serve_ready()
+            self._serve_ready()
+            return bool(conn.blocked)
+        at = len(conn.out)
+        self._reply(conn, reply)
+        replied = len(conn.out) > at
+        told = self._serve_ready()
+        if told and replied and not conn.blocked:
+            conn.out[at] = None
+            at += conn.base
+            conn.waiting += 1
+            self.hold(told, lambda: self.fill(conn, at, reply))
+            return self._block(conn, Block.REPLY)
         return bool(conn.blocked)
 
     def _admit(
@@ -890,11 +902,9 @@ class Dispatcher:
                 if reply.__class__ is tuple:
                     answer = self._hop_reply(reply[0])
                 else:
-                    answer = self._execute_hop(peer, context, argv)
-                    self._serve_ready()
+                    answer = self._run_and_serve(peer, context, argv)
             else:
-                answer = self._execute_hop(peer, context, argv)
-                self._serve_ready()
+                answer = self._run_and_serve(peer, context, argv)
             append(answer)
             if answer.__class__ is bytes and len(answer) >= BIG_REPLY:
                 peer.reply_bytes += len(answer)
@@ -905,6 +915,20 @@ class Dispatcher:
 
     def _hop_table(self, context: Context) -> Callable[[bytes], Any]:
         return self._table(*context, True, self.disk_error is None).get
+
+    def _run_and_serve(self, peer: Peer, context: Context, argv: list[bytes]) -> bytes | int:
+        answer = self._execute_hop(peer, context, argv)
+        told = self._serve_ready()
+        if not told or isinstance(answer, int):
+            return answer
+        reply, life = answer, peer.life
+        handle = self._last_handle = self._last_handle + 1
+        self.hold(told, lambda: self._answer_late(peer, life, handle, reply))
+        return handle
+
+    def _answer_late(self, peer: Peer, life: int, handle: int, reply: bytes) -> None:
+        if peer.life == life:  # else who asked has died, and its successor knows nothing
+            peer.late.append((handle, reply))
 
     def _execute_hop(self, peer: Peer, context: Context, argv: list[bytes]) -> bytes | int:
         command = resolve(argv)
@@ -926,9 +950,10 @@ class Dispatcher:
                     self._wait_for_peer(peer, handle, command, argv, context, reply)
                     if ending is not None:
                         self.take_notes(peer, [(handle, ending)])
-                elif peer.life == life:  # else who asked has died, and its successor knows nothing
-                    peer.late.append((handle, reply))
-                self._serve_ready()
+                    self._serve_ready()
+                else:
+                    answer = reply
+                    self._serve_and(lambda: self._answer_late(peer, life, handle, answer))
 
             try:
                 waited = not self._admit(command, argv, db, resume)
@@ -1069,12 +1094,33 @@ class Dispatcher:
 
     # -- blocking commands -------------------------------------------------------------------------
 
-    def _serve_ready(self) -> None:
+    def _serve_ready(self) -> Sequence[Waiter]:
+        """Serve those who wait for what a command has changed; return as `Blocking.serve_ready`:
+        its answer is to be held back for them.
+        """
         broker = self.broker
         if broker.pushes:  # what the command published, before what it leads to
             broker.flush()
         if self.blocking.ready:
-            self.blocking.serve_ready()
+            return self.blocking.serve_ready()
+        return ()
+
+    def hold(self, told: Sequence[Waiter], answer: Callable[[], None]) -> None:
+        """As `Blocking.hold`."""
+        self.blocking.hold(told, self.now_ms, answer)
+
+    def _serve_and(self, answer: Callable[[], None]) -> None:
+        """Serve those who wait for what a command has changed, and answer it."""
+        told = self._serve_ready()
+        if told:
+            self.hold(told, answer)
+        else:
+            answer()
+
+    def _hold_ticket(self, ticket: int, told: Sequence[Waiter]) -> None:
+        """Let a command over partitions, about to be DONE here, be answered later."""
+        self._send_up((m.HELD, ticket))
+        self.hold(told, lambda: self._send_up((m.SETTLED, ticket)))
 
     def end_blocking(self) -> None:
         """At the turn's end: what expiry has changed, and whose time has passed."""
@@ -1164,10 +1210,10 @@ class Dispatcher:
                 self.transactions.touched(handle)
                 continue
             if what == READY:
-                self.spread_waits.ready(handle)
+                self.spread_waits.ready(peer.worker, handle)
                 continue
-            if what in (PASS, LEAVE):
-                self._hear_spread(peer.worker, handle, what)
+            if what == LEAVE:
+                self._hear_leave(peer.worker, handle)
                 continue
             waiter = peer.waiters.get(handle)
             if not isinstance(waiter, Waiter):  # answered meanwhile, or it still waits for a lock
@@ -1358,6 +1404,7 @@ class Dispatcher:
                 self.borrower.enter(ticket, part.command)
             self._send_done(self.participant.on_lock(ticket, part, participants, mode))
         elif kind == m.RELEASE:
+            self._try_is_over(*rest)
             self.borrower.release(*rest)
             self._send_done(self.participant.on_release(*rest))
         elif kind == m.REFUSE:
@@ -1368,8 +1415,15 @@ class Dispatcher:
             self.borrower.more(*rest)
         elif kind == m.EXECUTE:
             self.borrower.execute(*rest)
+            self.borrower.parts[rest[0]].told += self._serve_ready()
         elif kind == m.APPLY:
-            if self.borrower.apply(*rest):
+            done = self.borrower.apply(*rest)
+            ours = self.borrower.parts[rest[0]]
+            ours.told += self._serve_ready()
+            # A try that has ended in vain may be wanted again soon, after its answer.
+            if done and ours.told and not ours.entered:
+                self._hold_ticket(rest[0], ours.told)
+            if done:
                 self._send_done([(rest[0], b"")])
         elif kind == m.LEND:
             self.borrower.lend(*rest)
@@ -1392,6 +1446,7 @@ class Dispatcher:
         """
         command_of_part: Any = part.command  # what decode_part put there
         if isinstance(command_of_part, (Borrowing, Transacted)):
+            self._try_begins(ticket)
             self.borrower.granted(ticket)
             return NOT_DONE
         argv, resp, db = command_of_part
@@ -1407,7 +1462,9 @@ class Dispatcher:
                 effects = [tuple(argv)]
             self.segment.log_ticket(ticket, participants, reply, db, effects)
             self.logged_parts.add(ticket)
-        self._serve_ready()  # they queue behind this ticket's locks
+        told = self._serve_ready()  # they queue behind this ticket's locks
+        if told:
+            self._hold_ticket(ticket, told)
         return reply
 
     def _part_reply(
@@ -1482,8 +1539,6 @@ class Dispatcher:
 
     def _borrow(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
         """Run a command over several partitions that needs their values together."""
-        if command.blocks and command.borrowed is None:
-            raise errors.crossslot()
         if conn.waiting:  # a barrier: all our earlier commands first
             return self._block(conn, Block.REPLY, retry=True)
         client = conn.client
@@ -1595,8 +1650,8 @@ class Dispatcher:
         command = span.command
         if reply[:1] == WAIT:
             assert span.wait is not None
-            timeout_ms, workers, at_last = marshal.loads(reply[1:])
-            self.spread_waits.not_served(span.wait, timeout_ms, workers, at_last, self.now_ms)
+            argv, timeout_ms, workers, at_last = marshal.loads(reply[1:])
+            self.spread_waits.not_served(span.wait, argv, timeout_ms, workers, at_last, self.now_ms)
             return
         if reply[:1] == NEED:
             self._run_with(span.conn, span.at, command, span.resp, rounds, _needed(reply))
@@ -1621,15 +1676,19 @@ class Dispatcher:
         home, handle = borrowing.waiter
         workers = tuple(dict.fromkeys(map(self._owner, wait.keys)))
         reply = encode(wait.timeout_reply, borrowing.resp)
-        head = b"%d" % home, b"%d" % handle, _NAMES[wait.kind], b"%d" % borrowing.resp
-        effects: list[Sequence[bytes]] = [
-            (WAIT, key, *head, *borrowing.argv) for key in dict.fromkeys(wait.keys)
-        ]
-        return WAIT + marshal.dumps((wait.timeout_ms, workers, reply), 2), effects
+        argv = borrowing.argv
+        command = resolve(argv)
+        effects = self._effects_of(command, argv)  # XREADGROUP may have made a consumer
+        kind, on_nokey, resp = _NAMES[wait.kind], b"%d" % wait.on_nokey, b"%d" % borrowing.resp
+        head = b"%d" % home, b"%d" % handle, kind, on_nokey, resp
+        effects += [(WAIT, key, *head, *argv) for key in dict.fromkeys(wait.keys)]
+        if wait.argv is not None:
+            argv = [*argv[: command.skip], *wait.argv]
+        return WAIT + marshal.dumps((argv, wait.timeout_ms, workers, reply), 2), effects
 
     def _enter_spread(self, db: int, entry: Sequence[bytes]) -> None:
         """Enter a command into the queue of a key of ours."""
-        key, home, handle, kind, resp, *argv = entry
+        key, home, handle, kind, on_nokey, resp, *argv = entry
         where = int(home), int(handle)
         known = self._entered.get(where)
         if known is not None:
@@ -1637,7 +1696,7 @@ class Dispatcher:
                 return  # it keeps its place
             self.blocking.end(known, None)  # it has more keys here
         keys = (*(() if known is None else known.keys), key)
-        wait = Wait(keys, 0, _KINDS[kind], b"")
+        wait = Wait(keys, 0, _KINDS[kind], b"", on_nokey=on_nokey == b"1")
         waiter = self._entered[where] = Waiter(
             resolve(argv), argv, db, int(resp), wait, self.now_ms, _nobody, self._teller(*where)
         )
@@ -1648,7 +1707,7 @@ class Dispatcher:
         """Return what tells a home that a key is ready for its command."""
         peer = self.peers[home]
         if peer is None:
-            return lambda: self.spread_waits.ready(handle)
+            return lambda: self.spread_waits.ready(home, handle)
         return lambda: peer.notes.append((handle, READY))
 
     def _try_spread(self, wait: SpreadWait) -> None:
@@ -1656,24 +1715,35 @@ class Dispatcher:
         self._send_borrowing(wait.conn, wait.at, wait.command, wait.resp, rounds, wait)
         wait.ref = self._last_ref
 
-    def _tell_spread(self, worker: int, handle: int, leaves: bool) -> None:
+    def _leave_spread(self, worker: int, handle: int) -> None:
         peer = self.peers[worker]
-        what = LEAVE if leaves else PASS
         if peer is None:
-            self._hear_spread(worker, handle, what)
+            self._hear_leave(worker, handle)
         elif peer.up:
-            peer.notes.append((handle, what))
+            peer.notes.append((handle, LEAVE))
 
-    def _hear_spread(self, home: int, handle: int, what: int) -> None:
-        """A home says what has become of a command that was entered here."""
-        waiter = self._entered.get((home, handle))
+    def _hear_leave(self, home: int, handle: int) -> None:
+        """A command that may have been entered here waits no longer."""
+        waiter = self._entered.pop((home, handle), None)
+        if waiter is not None:
+            self.blocking.end(waiter, None)
+
+    def _try_begins(self, ticket: int) -> None:
+        """A borrowing command has its locks here; it may be a try of one that was entered."""
+        waiter = self._entered.get(self.borrower.waiter_of(ticket))
+        if waiter is not None:
+            self.blocking.tried(waiter)
+
+    def _try_is_over(self, ticket: int) -> None:
+        """Its locks are about to be let go: it has been entered again, or waits no longer."""
+        where = self.borrower.waiter_of(ticket)
+        waiter = self._entered.get(where)
         if waiter is None:
-            return  # our predecessor had entered it
-        if what == PASS:
+            return
+        if self.borrower.parts[ticket].entered:
             self.blocking.passed(waiter)
         else:
-            del self._entered[home, handle]
-            self.blocking.end(waiter, None)
+            self._hear_leave(*where)
 
     def _answer_spread(self, wait: SpreadWait, reply: bytes | None) -> None:
         conn = wait.conn

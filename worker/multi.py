@@ -61,6 +61,7 @@ from shoal.worker.trial import Trial
 from shoal.worker.watch import Watches
 
 if TYPE_CHECKING:
+    from shoal.worker.blocking import Waiter
     from shoal.worker.participant import Participant
     from shoal.worker.peers import Hop
     from shoal.worker.server import Server
@@ -314,7 +315,9 @@ class Ways:
     run_safely: Callable[[Command, list[bytes], int, int], Reply]
     send_hop: Callable[[Peer, Hop], None]
     send_steps: Callable[..., None]
-    serve_ready: Callable[[], None]
+    hold: Callable[[Sequence[Waiter], Callable[[], None]], None]
+    serve_and: Callable[[Callable[[], None]], None]
+    serve_ready: Callable[[], Sequence[Waiter]]
     span: Callable[[Connection, Command, list[bytes], list[int]], bool]
     span_alone: Callable[[Command, list[bytes], int, int], Reply]
     with_text: Callable[[list[bytes]], list[bytes]]
@@ -790,9 +793,15 @@ class Transactions:
         if client.reply_mode is not ReplyMode.ON:
             _settle_reply_mode(client)
             conn.out.append(reply)
-            reply = LATER
-        self.ways.serve_ready()
-        return reply
+            self.ways.serve_ready()
+            return LATER
+        told = self.ways.serve_ready()
+        if not told or client.close_after_reply:
+            return reply
+        at = _place(conn)
+        self.ways.hold(told, lambda: self.ways.fill(conn, at, reply))
+        self.ways.block(conn, Block.REPLY)
+        return LATER
 
     def _run_step(self, client: Client, command: Command, argv: list[bytes]) -> bytes:
         """Run one command of a client whose keys, if any, are all here."""
@@ -1033,11 +1042,12 @@ class _Finish:
                 self._end(error.encode())
                 return
             try:
-                self._answered([transactions.run_request(request[2])])
-            except NeedKeys:
+                answer = transactions.run_request(request[2])
+            except NeedKeys:  # and nothing of it was done
                 stand_in = StandIn(self._client, self._answered)
                 Wider(transactions, cast(Connection, stand_in), _place(stand_in), request).send()
-            ways.serve_ready()
+                return
+            ways.serve_and(lambda: self._answered([answer]))
 
         admitted = ways.participant.admit(*claim_of(request), self._transaction.write, resume)
         self._take_place()

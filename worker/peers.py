@@ -53,11 +53,9 @@ ERROR: Final = 4
 TOUCHED: Final = 5
 
 # About a command that waits for keys of several partitions (worker/spread_wait.py), under its
-# home's handle. The owner: a key is ready. The home: it could not be served after all.
+# home's handle. The owner: a key is ready. The home: it waits no longer.
 READY: Final = 6
-PASS: Final = 7
-# It waits no longer.
-LEAVE: Final = 8
+LEAVE: Final = 7
 
 Context = tuple[int, int]  # database, protocol version
 # A hop that waits for its reply: connection, index of the placeholder, argv, context.

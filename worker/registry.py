@@ -157,6 +157,12 @@ class Borrowed:
     database: Callable[[Sequence[bytes]], int | None] | None = None
 
 
+UNLOGGED: Final[dict[bytes, Callable[..., None]]] = {}
+"""Effects that are no commands, by a name that no command can have: `handler(ks, key, *args)` makes
+the change at the owner of the key, or where a value is lent. They are never logged.
+"""
+
+
 class NeedKeys(Exception):  # noqa: N818  no error: the command is run again
     """A command has found out that it needs more than is here; all is as before it ran.
 

@@ -2,18 +2,22 @@
 
 Such a command is a borrowing one (`worker/borrowing.py`). If its handler cannot serve it, it is
 entered, while the locks are still held, in the queues of its keys at all their owners; so nothing
-that comes later is missed. An owner whose key has become ready tells the home (READY), and lets
-those who came later wait. The home tries the command again, as a borrowing one:
+that comes later is missed. An owner whose key has become ready tells the home (READY); the home
+tries the command again, as a borrowing one:
 
     TRYING --not served: every owner has entered it--> WAITING --READY of an owner--> TRYING
-       |  \\--not served again: PASS to the owners------>   |
-       +--served: LEAVE to the owners, the reply          +--timeout, CLIENT UNBLOCK, client
-                                                             gone: LEAVE to the owners
+       |                                                  |
+       +--served, and the owners know: the reply          +--timeout, CLIENT UNBLOCK, client gone:
+                                                             LEAVE to the owners
+
+The owners learn the outcome from the ticket of the try itself: when it lets their locks go, they
+have entered the command anew, or it has been served (`Dispatcher._try_is_over`).
 
 An element leaves its list only in TRYING, for a client that was there when the try began; if the
 client goes meanwhile the coordinator is told (FORGET) and gives the try up, unless it runs already.
 Timeouts are the home's. An owner that dies forgets whom it had entered: the home tries again when
-its successor serves, which enters it anew.
+its successor serves, which enters it anew. A home that dies takes its handles along; an owner that
+tells its successor of one hears LEAVE.
 """
 
 from __future__ import annotations
@@ -83,26 +87,28 @@ class SpreadWaits:
         self,
         blocking: Blocking,
         try_it: Callable[[SpreadWait], None],
-        tell: Callable[[int, int, bool], None],
+        leave: Callable[[int, int], None],
         answer: Callable[[SpreadWait, bytes | None], None],
         forget: Callable[[int], None],
+        last_handle: int,
     ) -> None:
         """Start with none.
 
         Args:
             blocking: this worker's; it has the timeouts.
             try_it: sends the command, and sets `ref`.
-            tell: (worker, handle, leaves) tells an owner LEAVE, or PASS.
+            leave: (worker, handle) tells an owner LEAVE.
             answer: gives the client its reply; None if it has gone.
             forget: (ref) gives a try up if it does not run yet.
+            last_handle: above all that a predecessor of this worker has used.
         """
         self._blocking = blocking
         self._try = try_it
-        self._tell = tell
+        self._tell_leave = leave
         self._answer = answer
         self._forget = forget
         self._waits: dict[int, SpreadWait] = {}
-        self._last_handle = 0
+        self._last_handle = last_handle
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -125,16 +131,24 @@ class SpreadWaits:
         return wait
 
     def not_served(
-        self, wait: SpreadWait, timeout_ms: int, workers: tuple[int, ...], reply: bytes, now_ms: int
+        self,
+        wait: SpreadWait,
+        argv: list[bytes],
+        timeout_ms: int,
+        workers: tuple[int, ...],
+        reply: bytes,
+        now_ms: int,
     ) -> None:
         """A try has ended: the owners have entered the command.
 
         Args:
+            argv: what is tried from now on.
             timeout_ms: of the command, 0 for none.
             workers: the owners.
             reply: what the client gets after that time.
             now_ms: monotonic.
         """
+        wait.argv = argv
         wait.ref = 0
         waiter = wait.waiter
         if waiter is None:
@@ -159,9 +173,6 @@ class SpreadWaits:
             self._blocking.end(waiter, waiter.timeout_reply)
         elif wait.again:
             self._try_again(wait)
-        else:
-            for worker in workers:
-                self._tell(worker, wait.handle, False)
 
     def served(self, wait: SpreadWait, reply: bytes) -> None:
         """A try has ended with a reply, or was refused with one."""
@@ -179,12 +190,12 @@ class SpreadWaits:
             self._blocking.end(wait.waiter, None)
         self._leave(wait, None)
 
-    def ready(self, handle: int) -> None:
+    def ready(self, worker: int, handle: int) -> None:
         """An owner says that a key is ready."""
         wait = self._waits.get(handle)
         if wait is None:
-            return  # it leaves, as the owner will hear
-        if wait.ref:
+            self._tell_leave(worker, handle)  # it hears so twice, or it was a predecessor's of ours
+        elif wait.ref:
             wait.again = True
         else:
             self._try_again(wait)
@@ -193,7 +204,7 @@ class SpreadWaits:
         """A worker serves again, and knows of no wait."""
         for wait in list(self._waits.values()):
             if worker in wait.workers:
-                self.ready(wait.handle)
+                self.ready(worker, wait.handle)
 
     def client_gone(self, wait: SpreadWait) -> None:
         """The client has gone."""
@@ -227,5 +238,5 @@ class SpreadWaits:
     def _leave(self, wait: SpreadWait, reply: bytes | None) -> None:
         del self._waits[wait.handle]
         for worker in wait.workers:
-            self._tell(worker, wait.handle, True)
+            self._tell_leave(worker, wait.handle)
         self._answer(wait, reply)

@@ -245,8 +245,7 @@ class Talk:
 
 # With these braces the keys of a case have a hash tag; with those they have none.
 _TAG, _NO_TAG = b"{t}", b"<t>"
-# XREAD and XREADGROUP want their keys in one partition.
-_NOT_SPREAD = re.compile(rb"(?i)\r\nXREAD|\r\nDEBUG")
+_NOT_SPREAD = re.compile(rb"(?i)\r\nDEBUG")
 
 
 class Compare:

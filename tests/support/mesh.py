@@ -251,6 +251,11 @@ def coordinated(coordinator: Coordinator, worker: int, kind: int, rest: list[Any
         return coordinator.on_needs(worker, *rest)
     if kind == m.FORGET:
         return coordinator.on_forget(worker, *rest)
+    if kind == m.HELD:
+        coordinator.on_held(worker, *rest)
+        return []
+    if kind == m.SETTLED:
+        return coordinator.on_settled(worker, *rest)
     if kind == m.ABORT:
         return coordinator.on_abort(*rest)
     if kind == m.TOOK:

@@ -6,6 +6,7 @@ from collections import Counter
 from random import Random
 
 import pytest
+from shoal.proto.limits import HOLD_MS
 from shoal.worker.connection import Block
 from shoal.worker.dispatch import RemoteWait
 from shoal.worker.hot import Hot
@@ -330,6 +331,77 @@ def test_fused_writes_wake_too() -> None:
     check_nothing_is_left(mesh)
 
 
+SPREAD = f"BLPOP {HERE[0]} {THERE[0]} 0"
+
+
+@pytest.mark.parametrize("home", [0, 1])
+@pytest.mark.parametrize("pusher_home", [0, 1])
+def test_a_push_is_answered_when_the_try_is_decided(
+    mesh: Mesh, home: int, pusher_home: int
+) -> None:
+    waiter, pusher = mesh.connect(home), mesh.connect(pusher_home)
+    waiter.send(SPREAD)
+    mesh.settle()
+    pusher.send(f"RPUSH {KEY} x")
+    owner = mesh.nodes[0].dispatcher
+    for _ in range(1000):
+        steps = mesh.steps()
+        if not steps:
+            break
+        pushed = mesh.nodes[0].store.view(0).find(KEY.encode())
+        assert not (pusher.sock.got and pushed), "answered while it is still there"
+        steps[0]()
+    assert pusher.take() == b":1\r\n"
+    assert waiter.take() == popped(KEY, "x")
+    assert owner.blocking.next_deadline_ms() is None
+    check_nothing_is_left(mesh)
+
+
+@pytest.mark.parametrize("end", ["unblock", "vanish", "home dies", "time"])
+def test_a_held_reply_does_not_wait_for_ever(mesh: Mesh, end: str) -> None:
+    waiter, pusher = mesh.connect(1), mesh.connect(0)
+    waiter.send(SPREAD)
+    mesh.settle()
+    pusher.send(f"RPUSH {KEY} x")
+    node = mesh.nodes[0]
+    mesh.turn(node)
+    assert pusher.take() == b""
+    if end == "unblock":
+        waiter.conn.unblock(with_error=True)
+        mesh.settle()
+        assert waiter.take().startswith(b"-UNBLOCKED")
+    elif end == "vanish":
+        waiter.conn.close("gone")
+        mesh.settle()
+    elif end == "home dies":
+        node.dispatcher.peer_lost(node.peer(1), node.peer(1).reset())
+        mesh.turn(node)
+    else:
+        deadline_ms = node.dispatcher.blocking.next_deadline_ms()
+        assert deadline_ms == node.dispatcher.now_ms + HOLD_MS
+        node.dispatcher.now_ms = deadline_ms
+        mesh.turn(node)
+    assert pusher.take() == b":1\r\n"
+    pusher.send(f"LLEN {KEY}")
+    mesh.turn(node)
+    assert pusher.take() == b":1\r\n"
+
+
+def test_who_is_entered_for_a_home_that_has_died_is_forgotten(mesh: Mesh) -> None:
+    """As when the home died while its ticket was under way: its successor knows no such command."""
+    node, other = mesh.nodes[0], mesh.connect(1)
+    words = KEY.encode(), b"1", b"99", b"list", b"0", b"2", b"BLPOP", KEY.encode(), b"0"
+    node.dispatcher._enter_spread(0, words)
+    other.send(f"BLPOP {KEY} 0")
+    mesh.settle()
+    pusher = mesh.connect(0)
+    pusher.send(f"RPUSH {KEY} x", f"LLEN {KEY}")
+    mesh.settle()
+    assert other.take() == popped(KEY, "x")
+    assert pusher.take() == b":1\r\n:0\r\n"
+    check_nothing_is_left(mesh)
+
+
 class Game:
     """Clients of three workers that push, pop, wait and vanish, and an account of the elements.
 
@@ -391,7 +463,10 @@ class Game:
     def vanish(self, caller: Caller) -> None:
         """A client goes, unless something may be on its way to it that nobody could take back."""
         wait = caller.conn.wait
-        on_its_way = isinstance(wait, RemoteWait) and (wait.taken or wait.handle is None)
+        on_its_way = False
+        if isinstance(wait, RemoteWait):
+            owner = self.mesh.nodes[wait.peer.worker].peer(caller.node.index)
+            on_its_way = wait.taken or wait.handle not in owner.waiters
         if caller.conn.is_blocked() and not on_its_way:
             self.tried += isinstance(wait, SpreadWait) and wait.ref > 0
             caller.conn.close("gone")

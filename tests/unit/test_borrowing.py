@@ -83,6 +83,23 @@ def _key(random: Random) -> bytes:
     return random.choice(KEYS)
 
 
+def _id(random: Random) -> bytes:
+    return b"%d" % random.randint(1, 40)
+
+
+def _count(random: Random) -> list[bytes]:
+    return random.choice(([], [b"COUNT", b"%d" % random.randint(1, 3)]))
+
+
+def _reader(random: Random) -> list[bytes]:
+    return [b"GROUP", b"g", random.choice((b"c", b"d")), *random.choice(((), (b"NOACK",)))]
+
+
+def _streams(random: Random, ids: Sequence[bytes]) -> list[bytes]:
+    keys = _keys(random, random.randint(1, 4))
+    return [b"STREAMS", *keys, *(random.choice(ids) for _ in keys)]
+
+
 COMMANDS: Final[list[Any]] = [
     lambda r: [b"SET", _key(r), r.choice(MEMBERS)],
     lambda r: [b"SET", _key(r), r.choice(MEMBERS), b"PX", b"%d" % r.randint(10_000, 99_999)],
@@ -160,6 +177,21 @@ SCRIPTS: Final[list[Any]] = [
     lambda r: script_of(r, COMMANDS, _keys(r, r.randint(0, 2))),
     lambda r: script_of(r, [*COMMANDS, *COMMANDS, *WIDE], _keys(r, r.randint(0, 2))),
 ] * 3
+# Streams, and what their groups have read.
+READS: Final[list[Any]] = [
+    lambda r: [b"XADD", _key(r), _id(r), b"f", b"v"],
+    lambda r: [b"XADD", _key(r), _id(r), b"f", b"v"],
+    lambda r: [b"XGROUP", b"CREATE", _key(r), b"g", _id(r), b"MKSTREAM"],
+    lambda r: [b"XGROUP", b"CREATE", _key(r), b"g", b"0", b"MKSTREAM"],
+    lambda r: [b"XDEL", _key(r), _id(r), _id(r)],
+    lambda r: [b"XREAD", *_count(r), *_streams(r, (b"0", b"$", b"+", _id(r)))],
+    lambda r: [b"XREADGROUP", *_reader(r), *_count(r), *_streams(r, (b">",))],
+    lambda r: [b"XREADGROUP", *_reader(r), *_count(r), *_streams(r, (b">",))],
+    lambda r: [b"XREADGROUP", *_reader(r), *_count(r), *_streams(r, (b">", b"0", _id(r)))],
+    lambda r: [b"RENAME", *_keys(r, 2)],
+    lambda r: [b"DEL", _key(r)] if r.random() < 0.2 else [b"PING"],
+    lambda r: [b"SET", _key(r), b"v"] if r.random() < 0.1 else [b"PING"],
+]
 
 # What counts, if it is done twice or not at all.
 MOVES: Final[list[Any]] = [
@@ -203,21 +235,31 @@ def in_order(reply: bytes) -> bytes:
 @pytest.mark.parametrize("seed", range(6))
 def test_any_program_answers_as_with_one_worker(seed: int) -> None:
     with repeat(seed):
-        random = Random(seed)
-        mesh, model = Mesh(WORKERS), Mesh(1)
-        caller, modelled = mesh.connect(seed % WORKERS), model.connect()
-        for argv in chain.from_iterable(program(random, 200)):
-            send(caller, argv)
-            mesh.settle(random)
-            send(modelled, argv)
-            model.settle()
-            assert in_order(caller.take()) == in_order(modelled.take()), argv
-        theirs = contents([node.store for node in mesh.nodes])
-        assert theirs == contents([model.nodes[0].store])
-        for node in mesh.nodes:
-            assert node.participant.idle()
-            assert not node.dispatcher.borrower.parts
-        assert mesh.coordinator.in_flight == mesh.coordinator.in_flight_bytes == 0
+        run_beside_one_worker(seed, COMMANDS)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_program_of_streams_answers_as_with_one_worker(seed: int) -> None:
+    with repeat(seed):
+        run_beside_one_worker(seed, READS)
+
+
+def run_beside_one_worker(seed: int, commands: Sequence[Any]) -> None:
+    random = Random(seed)
+    mesh, model = Mesh(WORKERS), Mesh(1)
+    caller, modelled = mesh.connect(seed % WORKERS), model.connect()
+    for argv in chain.from_iterable(program(random, 200, commands)):
+        send(caller, argv)
+        mesh.settle(random)
+        send(modelled, argv)
+        model.settle()
+        assert in_order(caller.take()) == in_order(modelled.take()), argv
+    theirs = contents([node.store for node in mesh.nodes])
+    assert theirs == contents([model.nodes[0].store])
+    for node in mesh.nodes:
+        assert node.participant.idle()
+        assert not node.dispatcher.borrower.parts
+    assert mesh.coordinator.in_flight == mesh.coordinator.in_flight_bytes == 0
 
 
 # -- deaths ----------------------------------------------------------------------------------------
@@ -308,10 +350,15 @@ class MortalMesh(Mesh):
 
 def _is_finished_by_others(unit: Sequence[Sequence[bytes]]) -> bool:
     """Tell whether something spans, or is the home's: a hop to a worker that dies has an unknown
-    outcome, and a key that is watched there counts as touched. (The time of XADD is each one's.)
+    outcome, and a key that is watched there counts as touched. (The time of XADD * is each one's,
+    and that something was delivered again is in no log.)
     """
     names = {argv[0] for argv in unit}
-    if not names.isdisjoint((b"SORT", b"XADD", b"WATCH")):
+    if not names.isdisjoint((b"SORT", b"WATCH")):
+        return False
+    if any(b"XADD" in argv and b"*" in argv for argv in unit):
+        return False
+    if any(argv[0] == b"XREADGROUP" and _reads_again(argv) for argv in unit):
         return False
     if any(b"XADD" in argv for argv in unit):
         return False
@@ -325,11 +372,17 @@ def _declared(argv: Sequence[bytes]) -> Sequence[bytes]:
     return argv[3 : 3 + int(argv[2])] if argv[0] == b"EVAL" else argv
 
 
+def _reads_again(argv: Sequence[bytes]) -> bool:
+    words = argv[argv.index(b"STREAMS") + 1 :]
+    return set(words[len(words) // 2 :]) != {b">"}
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_a_command_is_done_once_whoever_dies(seed: int) -> None:
     with repeat(seed):
         run_with_deaths(seed, Coordinator)
         run_with_deaths(100 + seed, Coordinator, MOVES)
+        run_with_deaths(200 + seed, Coordinator, READS)
 
 
 class AppliesAgain(Coordinator):
@@ -471,3 +524,71 @@ def test_replies_that_are_too_large_together_are_errors(monkeypatch: pytest.Monk
         mesh.settle()
         assert caller.take().endswith(b"*3\r\n" + end)
         monkeypatch.setattr(steps, "MAX_FRAME_BYTES", 300)
+
+
+# -- streams ---------------------------------------------------------------------------------------
+
+
+def two_streams(mesh: Mesh, entries: int) -> Caller:
+    """Give two workers a stream each, with a group that consumer c has read two entries of."""
+    caller = mesh.connect(0)
+    for key in (FIRST, SECOND):
+        for number in range(1, entries + 1):
+            send(caller, [b"XADD", key, b"%d" % number, b"f", b"v" * 100])
+        send(caller, [b"XGROUP", b"CREATE", key, b"g", b"0"])
+        words = b"XREADGROUP GROUP g c COUNT 2 STREAMS %b >" % key
+        send(caller, words.split())
+        mesh.settle()
+    caller.take()
+    return caller
+
+
+@pytest.mark.parametrize("script", [False, True])
+def test_what_no_log_holds_of_a_consumer_goes_to_the_owners(script: bool) -> None:
+    mesh = Mesh(2)
+    caller = two_streams(mesh, 2)
+    for node in mesh.nodes:
+        node.store.now_ms += 1000
+    for ids in ([b">", b">"], [b"0", b"1"]):
+        argv = [b"XREADGROUP", b"GROUP", b"g", b"c", b"STREAMS", FIRST, SECOND, *ids]
+        if script:
+            text = b"return redis.call(unpack(ARGV))"
+            argv = [b"EVAL", text, b"2", FIRST, SECOND, *argv]
+        send(caller, argv)
+        mesh.settle()
+    replies = caller.take()
+    assert replies[1:5] == b"-1\r\n", replies
+    for node, key, given in ((mesh.nodes[0], FIRST, [2, 2]), (mesh.nodes[1], SECOND, [1, 2])):
+        stream: Any = node.store.view(0).find(key)
+        consumer = stream.groups[b"g"].consumers[b"c"]
+        assert consumer.seen_ms == NOW_MS + 1000
+        deliveries = [nack for _, nack in consumer.pending.walk()]
+        assert [nack.count for nack in deliveries] == given
+        assert [nack.time_ms for nack in deliveries] == [NOW_MS + 1000 * (n - 1) for n in given]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"XREAD COUNT 3 STREAMS %b %b 5 0",
+        b"XREAD STREAMS %b %b $ 400",
+        b"XREADGROUP GROUP g c COUNT 3 STREAMS %b %b > 0",
+        b"XREADGROUP GROUP g d COUNT 3 STREAMS %b %b > >",
+    ],
+)
+def test_of_a_stream_only_what_is_read_is_lent(line: bytes) -> None:
+    mesh = Mesh(2)
+    caller = two_streams(mesh, 400)
+    lent: list[int] = []
+    plain = mesh.send
+
+    def watch(messages: Any) -> None:
+        lent.extend(len(message[4]) for _, message in messages if message[0] == m.LOAN)
+        plain(messages)
+
+    mesh.send = watch  # type: ignore[method-assign]
+    send(caller, (line % (FIRST, SECOND)).split())
+    mesh.settle()
+    assert caller.take()[:1] == b"*"
+    assert lent
+    assert sum(lent) < 2000
