@@ -72,7 +72,8 @@ class Borrowing(NamedTuple):
         argv: the command; resp: protocol of its client; db: the client's database.
         executor: the worker that runs it.
         extra: keys to lend besides those that argv names.
-        waiter: home and handle of a command that may wait (`worker/spread_wait.py`).
+        waiter: of a command that may wait (`worker/spread_wait.py`) home and handle, and when it
+            has waited already, the type and the keys that it waits for; else empty ones.
     """
 
     argv: list[bytes]
@@ -80,7 +81,7 @@ class Borrowing(NamedTuple):
     db: int
     executor: int
     extra: tuple[bytes, ...]
-    waiter: tuple[int, int] | None = None
+    waiter: tuple[int, int, bytes, tuple[bytes, ...]] | None = None
 
 
 class Transacted(NamedTuple):

@@ -43,9 +43,10 @@ from shoal.proto.slots import key_slot, slot_range
 from shoal.proto.spec import CommandFlag
 from shoal.worker.client import Client, Link, ReplyMode
 from shoal.worker.connection import Block, Connection
+from shoal.worker.contexts import is_paused_with_writes
 from shoal.worker.direct import BIG_REPLY
 from shoal.worker.exec_plan import is_wide, plan_of
-from shoal.worker.peers import TOUCHED, Peer
+from shoal.worker.peers import NUMBERS_PER_LIFE, TOUCHED, Peer
 from shoal.worker.registry import (
     COMMANDS,
     LATER,
@@ -104,7 +105,8 @@ class Transaction:
     Attributes:
         commands: the queue; always the same list.
         odd: it holds more than commands of one key.
-        failed: a command was refused: EXEC will be too.
+        failed: a command was refused: EXEC will be too; failed_writes: it had queued what CLIENT
+            PAUSE WRITE holds back.
         doomed: nothing more is queued, for EXEC will be refused.
         outside: what the connection's hot table would be without MULTI.
         limit_at: above so many bytes received of the client it is time to count what is queued.
@@ -118,6 +120,7 @@ class Transaction:
         "commands",
         "doomed",
         "failed",
+        "failed_writes",
         "limit_at",
         "odd",
         "outside",
@@ -142,7 +145,7 @@ class Transaction:
         self.client = client
         commands = self.commands = list[Step]()
         self.limit_at = 0
-        self.odd = self.doomed = self.failed = False
+        self.odd = self.doomed = self.failed = self.failed_writes = False
         self.outside: Hot
 
         def queue(argv: list[bytes]) -> Queued:
@@ -165,7 +168,7 @@ class Transaction:
     def begin(self, limit_at: int, *, doomed: bool) -> None:
         """Begin anew, with an empty queue; arguments as the attributes."""
         self.limit_at = limit_at
-        self.odd = self.failed = False
+        self.odd = self.failed = self.failed_writes = False
         self.doomed = doomed
 
     def table(self, *, plain: bool) -> Hot:
@@ -186,6 +189,7 @@ class Transaction:
     def fail(self) -> None:
         """A command was refused."""
         self.failed = True
+        self.failed_writes = self.is_paused_with_writes
         self.commands.clear()
         self.doom()
 
@@ -193,6 +197,13 @@ class Transaction:
     def write(self) -> bool:
         """Whether a queued command writes."""
         return any(command.write for command, _ in self.commands)
+
+    @property
+    def is_paused_with_writes(self) -> bool:
+        """Whether CLIENT PAUSE WRITE holds its EXEC back."""
+        return self.failed_writes or any(
+            is_paused_with_writes(command) for command, _ in self.commands
+        )
 
     @property
     def size_bytes(self) -> int:
@@ -288,7 +299,9 @@ class StandIn:
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """What transactions need of the dispatcher; each is its method of that name."""
+    """What transactions need of the dispatcher; each is its method of that name, but `generation`,
+    which is this process's.
+    """
 
     participant: Participant
     bind: Callable[[Connection], None]
@@ -299,6 +312,7 @@ class Ways:
     count_error: Callable[[bytes], None]
     exec_spanning: Callable[[Connection, Transaction], Node | bytes]
     fill: Callable[[Connection, int, bytes], None]
+    generation: int
     held_by_pause: Callable[[bool], bool]
     hold_by_pause: Callable[[Connection], bool]
     hop: Callable[[Connection, Command, list[bytes], int], bool]
@@ -330,7 +344,7 @@ class Transactions:
         self._store = server.store
         self.index, self.workers = server.index, server.workers
         self._series: dict[int, Watching] = {}  # of our clients, by number
-        self._last_number = 0
+        self._last_number = ways.generation * NUMBERS_PER_LIFE
         self.watches = Watches(self._store, self._tell_touched)
         self._config = server.config
         self._busy = ways.participant.busy
@@ -384,6 +398,7 @@ class Transactions:
         else:  # as `_begin`
             transaction.limit_at = client.input_bytes + self._config.client_query_buffer_limit
             transaction.odd = transaction.failed = transaction.doomed = False
+            transaction.failed_writes = False
             client.multi = transaction
             hot = transaction.plain
         transaction.outside = conn.hot
@@ -452,7 +467,7 @@ class Transactions:
             if entry is not None and entry.spec.name == "exec":
                 self.discard(client)
             return (error.encode(),)
-        if ways.held_by_pause(command.write):
+        if ways.held_by_pause(is_paused_with_writes(command)):
             return None  # where it is held back
         if not transaction.doomed:
             transaction.commands.append((command, argv))
@@ -619,12 +634,12 @@ class Transactions:
         if transaction is None:
             raise errors.exec_without_multi()
         ways, conn = self.ways, _connection_of(client)
-        if not self._is_at_ease(client) and transaction.write:
+        if not self._is_at_ease(client):
             disk_error = ways.disk_error()
-            if disk_error is not None and self.workers == 1:
+            if disk_error is not None and self.workers == 1 and transaction.write:
                 self.discard(client)
                 raise errors.exec_aborted(ReplyError(disk_error[1:-2]))
-            if ways.held_by_pause(True):
+            if ways.held_by_pause(transaction.is_paused_with_writes):
                 ways.hold_by_pause(conn)
                 return LATER
         if transaction.failed:
