@@ -83,6 +83,7 @@ from shoal.worker.registry import (
     Scope,
     Wait,
     resolve,
+    spans_databases,
 )
 from shoal.worker.scripting.api import ScriptRun
 from shoal.worker.scripting.service import scripting_of
@@ -779,6 +780,8 @@ class Dispatcher:
         keys: tuple[bytes, ...] | None = ()
         if command.spec.name == _EXEC:
             return self.participant.admit(*claim_of(argv), command.write, resume)
+        if spans_databases(command, argv, db):
+            return self.participant.admit(None, None, command.write, resume)
         if spec.keys:
             keys = tuple([argv[at] for at in spec.key_positions(argv)])
             if any(one.unknown and one.find is None for one in spec.keys):
@@ -1504,12 +1507,7 @@ class Dispatcher:
         for key in [*(argv[at] for at in command.spec.key_positions(argv)), *extra]:
             keys.setdefault(self._owner(key), []).append(key)
         executor = self._owner(executor_key(command, argv, extra))
-        borrowed = command.borrowed
-        wide = borrowed is not None and borrowed.database is not None
-        if wide:  # keys in two databases
-            assert borrowed is not None
-            assert borrowed.database is not None
-            wide = borrowed.database(argv) not in (None, db)
+        wide = spans_databases(command, argv, db)
         parts = {
             worker: marshal.dumps(
                 (

@@ -22,7 +22,7 @@ from typing import Any, Final
 from shoal.proto.frames import MARSHAL_VERSION
 from shoal.proto.replies import encode
 from shoal.worker.borrowing import executor_key
-from shoal.worker.registry import Command, LockScope, PartAnswer, resolve
+from shoal.worker.registry import Command, LockScope, PartAnswer, resolve, spans_databases
 
 Lock = tuple[int | None, tuple[bytes, ...] | None]
 
@@ -107,15 +107,14 @@ class _Planner:
         owners = {self.lock(db, key) for key in keys}
         if any(one.unknown and one.find is None for one in command.spec.keys):
             self._wide.update(owners)  # SORT reads keys that only its run can name
+        if spans_databases(command, argv, db):
+            self._wide.update(owners)
         if not owners:
             self._keys.setdefault(self._home, {})
             owners = {self._home}
         if len(owners) == 1:
             self._batch(owners.pop(), ordinal, argv, resp, db)
             return
-        names_db = command.borrowed.database if command.borrowed is not None else None
-        if names_db is not None and names_db(argv) not in (None, db):  # keys in two databases
-            self._wide.update(owners)
         executor = self._owner(executor_key(command, argv, ()))
         self.fence()
         lenders = tuple(sorted(owners - {executor}))

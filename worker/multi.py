@@ -56,6 +56,7 @@ from shoal.worker.registry import (
     Scope,
     find,
     resolve,
+    spans_databases,
 )
 from shoal.worker.watch import Watches
 
@@ -1164,6 +1165,8 @@ def claim_of(request: list[bytes]) -> tuple[int | None, tuple[bytes, ...] | None
             if command.spanning is not None:
                 return None, None
             continue
+        if spans_databases(command, item, db):
+            return None, None
         dbs.add(db)
         keys += [item[at] for at in spec.key_positions(item)]
         # SORT reads keys that only its run can name.

@@ -331,12 +331,12 @@ def keys_of(worker: int, workers: int, count: int = 3) -> list[str]:
     return found
 
 
-def lock(node: Node, ticket: int, key: str, *, write: bool = True) -> None:
+def lock(node: Node, ticket: int, key: str, *, write: bool = True, db: int = 0) -> None:
     """Lock a key as a part of a spanning command does, without running anything."""
-    part = m_part(key, write)
+    part = m_part(key, write, db)
     node.participant.on_lock(ticket, part, (0, 1), m.RELOCK)
 
 
-def m_part(key: str, write: bool) -> Any:
-    blob = marshal.dumps((0, (key.encode(),), write, [b"DEL", key.encode()], 2, 0), 2)
+def m_part(key: str, write: bool, db: int = 0) -> Any:
+    blob = marshal.dumps((db, (key.encode(),), write, [b"DEL", key.encode()], 2, 0), 2)
     return Dispatcher.decode_part(NOBODY, blob)

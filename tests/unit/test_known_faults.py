@@ -17,7 +17,7 @@ from shoal.proto.limits import MAX_UNSENT_REPLY_BYTES
 from shoal.proto.replies import bulk
 from shoal.worker.connection import Block
 from support.faulty_mesh import FaultyMesh
-from support.mesh import Caller, Mesh, Node, check_nothing_is_left, keys_of, request
+from support.mesh import Caller, Mesh, Node, check_nothing_is_left, keys_of, lock, request
 from support.seeds import repeat
 
 HERE, THERE = keys_of(0, 2), keys_of(1, 2)
@@ -174,6 +174,38 @@ def _some(mesh: Mesh, random: Random, count: int) -> None:
         steps = mesh.steps()
         if steps:
             random.choice(steps)()
+
+
+# -- two databases ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("home", [0, 1])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [f"MOVE {HERE[0]} 1"],
+        [f"COPY {HERE[0]} {HERE[0]} DB 1 REPLACE"],
+        ["MULTI", f"MOVE {HERE[0]} 1", "EXEC"],
+        ["MULTI", f"COPY {HERE[0]} {HERE[0]} DB 1 REPLACE", "EXEC"],
+    ],
+    ids=" ".join,
+)
+def test_a_key_of_another_database_is_locked_too(lines: list[str], home: int) -> None:
+    """A command over partitions holds the target: its value is lent, or logged by one side only."""
+    mesh = Mesh(2)
+    node, caller = mesh.nodes[0], mesh.connect(home)
+    assert say(mesh, caller, f"SET {HERE[0]} v") == b"+OK\r\n"
+    lock(node, 1, HERE[1], db=1)  # what they do not touch
+    lock(node, 2, HERE[0], db=1)
+    queued = say(mesh, caller, *lines)
+    assert queued in (b"", b"+OK\r\n+QUEUED\r\n")
+    assert node.store.view(1).find(HERE[0].encode()) is None
+    node.participant.on_release(1)
+    node.participant.on_release(2)
+    mesh.settle()
+    assert caller.take().endswith(b":1\r\n")
+    assert node.store.view(1).find(HERE[0].encode()) == b"v"
+    check_nothing_is_left(mesh)
 
 
 # -- CLIENT PAUSE ----------------------------------------------------------------------------------
