@@ -77,7 +77,7 @@ _AT_ONCE: Final = frozenset({"multi", "exec", "discard", "watch", "quit", "reset
 # These tell the other workers, and wait for all of them to know; Redis queues them.
 _LISTENING: Final = frozenset(
     name.encode() for kind in ("", "p", "s") for name in (f"{kind}subscribe", f"{kind}unsubscribe")
-) | {b"monitor"}
+)
 # These write the log out, or read it: they cannot stand inside of a record of it.
 _SYNCING: Final = frozenset({"debug", "waitaof"})
 # Asks the supervisor.
