@@ -283,6 +283,23 @@ def test_a_pause_that_reaches_the_workers_one_by_one(seed: int, mode: str) -> No
         check_nothing_is_left(mesh)
 
 
+def test_one_who_waits_over_partitions_is_not_served_in_a_pause() -> None:
+    """His home is paused already when the key's owner, which is not yet, takes the push."""
+    mesh = Mesh(2)
+    waiter, boss, pusher = mesh.connect(0), mesh.connect(1), mesh.connect(1)
+    assert say(mesh, waiter, f"BLPOP {HERE[0]} {THERE[0]} 0") == b""
+    boss.send("CLIENT PAUSE 1000000 WRITE")
+    mesh.turn(mesh.nodes[1])
+    assert mesh.hear(mesh.nodes[0])
+    pusher.send(f"RPUSH {THERE[0]} e")
+    mesh.settle()
+    assert (boss.take(), pusher.take(), waiter.take()) == (b"+OK\r\n", b":1\r\n", b"")
+    assert say(mesh, pusher, f"LRANGE {THERE[0]} 0 -1") == request("e")
+    assert say(mesh, boss, "CLIENT UNPAUSE") == b"+OK\r\n"
+    assert waiter.take() == request(f"{THERE[0]} e")
+    check_nothing_is_left(mesh)
+
+
 def _write(random: Random) -> list[str]:
     return random.choice(WRITES)
 
