@@ -969,6 +969,11 @@ def watch_in_multi() -> ReplyError:
     return ReplyError("ERR WATCH inside MULTI is not allowed")
 
 
+def no_monitor_in_transaction() -> ReplyError:
+    """Build the error of a MONITOR that MULTI has queued."""
+    return ReplyError("ERR MONITOR isn't allowed for DENY BLOCKING client")
+
+
 def not_in_transaction() -> ReplyError:
     """Build the error of a command that MULTI does not queue."""
     return ReplyError("ERR Command not allowed inside a transaction")

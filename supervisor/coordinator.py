@@ -168,12 +168,16 @@ class Coordinator:
     # -- steps -------------------------------------------------------------------------------------
 
     def on_lent(self, worker: int, number: int, attempt: int, chunk: bytes, last: bool) -> Outgoing:
-        """As `Steps.on_lent`."""
+        """As `Steps.on_lent`; nothing if the ticket was given up (`on_forget`) meanwhile."""
+        if self._was_given_up(number):
+            return []
         steps = self._steps(self._tickets[number])
         return self._moved(number, steps.on_lent(worker, attempt, chunk, last, self._down))
 
     def on_took(self, number: int, attempt: int, lender: int) -> Outgoing:
-        """As `Steps.on_took`."""
+        """As `Steps.on_took`; as in `on_lent`."""
+        if self._was_given_up(number):
+            return []
         return self._steps(self._tickets[number]).on_took(attempt, lender, self._down)
 
     def on_abort(self, number: int) -> Outgoing:
@@ -210,6 +214,10 @@ class Coordinator:
         """As `Steps.on_apply_more`."""
         steps = self._steps(self._tickets[number])
         return self._moved(number, steps.on_apply_more(worker, self._down))
+
+    def _was_given_up(self, number: int) -> bool:
+        """Tell whether a ticket has ended: what is lent again after a death may come behind."""
+        return number not in self._tickets and number < self.next_ticket
 
     def _steps(self, ticket: _Ticket) -> Steps:
         assert ticket.steps is not None

@@ -78,7 +78,9 @@ class Borrowing(NamedTuple):
         everything: it runs under locks on all partitions, and what it turns out to need is lent to
             it without a new ticket.
         names: databases of which the names of all keys are lent, with stand-ins for values.
-        waiter: home and handle of a command that may wait (`worker/spread_wait.py`).
+        waiter: of a command that may wait (`worker/spread_wait.py`) home and handle, and when it
+            has waited already, the type and the keys that it waits for, one of which has to be
+            there; else empty ones.
     """
 
     argv: list[bytes]
@@ -88,7 +90,7 @@ class Borrowing(NamedTuple):
     extra: tuple[tuple[int, bytes], ...] = ()
     everything: bool = False
     names: tuple[int, ...] = ()
-    waiter: tuple[int, int] | None = None
+    waiter: tuple[int, int, bytes, tuple[bytes, ...]] | None = None
 
 
 class Transacted(NamedTuple):
@@ -272,7 +274,9 @@ class Borrower:
         """Return home and handle if a ticket is a try of a command that waits."""
         part = self.parts.get(ticket)
         command = None if part is None else part.command
-        return (isinstance(command, Borrowing) and command.waiter) or NO_WAITER
+        if not isinstance(command, Borrowing) or command.waiter is None:
+            return NO_WAITER
+        return command.waiter[:2]
 
     def release(self, ticket: int) -> None:
         """Forget a ticket; one that does not run in steps is not known."""

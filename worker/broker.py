@@ -31,6 +31,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from shoal.proto import errors
 from shoal.proto.limits import (
     MAX_EVENTS_BEFORE_SYNC,
     MAX_HELD_PUSH_BYTES,
@@ -215,6 +216,8 @@ class Broker:
 
     def monitor(self, client: Client) -> Reply:
         """Show a client all commands (MONITOR); return as `subscribe`."""
+        if client.multi is not None:  # its EXEC runs
+            raise errors.no_monitor_in_transaction()
         conn = client.link
         assert isinstance(conn, Connection)
         if self._has_to_wait(conn):

@@ -39,10 +39,15 @@ _ALLOWED: Final = frozenset(
 )
 _READS_OR_WRITES: Final = CommandFlag.WRITE | CommandFlag.READONLY | CommandFlag.MAY_REPLICATE
 
-MAY_REPLICATE: Final = frozenset({b"publish", b"spublish"})
+MAY_REPLICATE: Final = frozenset({b"publish", b"spublish", b"pfcount"})
 """What counts as a write without being one, for CLIENT PAUSE and for a client that runs MONITOR;
 COMMAND does not tell.
 """
+
+
+def is_paused_with_writes(command: Command) -> bool:
+    """Tell whether CLIENT PAUSE WRITE holds a command back."""
+    return command.write or command.name in MAY_REPLICATE
 
 
 def find_for(

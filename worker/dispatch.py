@@ -70,6 +70,7 @@ from shoal.worker.peers import (
     CANCEL,
     ERROR,
     LEAVE,
+    NUMBERS_PER_LIFE,
     OFFER,
     READY,
     TAKE,
@@ -91,6 +92,7 @@ from shoal.worker.registry import (
     Wait,
     is_wide,
     resolve,
+    spans_databases,
 )
 from shoal.worker.scripting.api import ScriptRun
 from shoal.worker.scripting.learned import Call, Learned
@@ -219,6 +221,8 @@ class Dispatcher:
         self.borrower: Borrower
         self.spread_waits: SpreadWaits
         self._entered: dict[tuple[int, int], Waiter] = {}  # home, handle: waits for keys here too
+        self._generations: dict[int, int] = {}
+        self._ended: dict[int, int] = {}  # worker -> its last generation that we know to be dead
         self.transactions: Transactions
         self.segment: Segment | None = server.segment
         self._clock_ns = clock_ns
@@ -246,12 +250,16 @@ class Dispatcher:
         self._last_handle = 0
         self.now_ms = 0  # monotonic, set by the loop once per turn: deadlines
 
-    def start(self, log_release: Callable[[int], None]) -> None:
+    def start(self, log_release: Callable[[int], None], generations: dict[int, int]) -> None:
         """Make what needs the dispatcher itself: locks and blocked commands.
 
         Args:
             log_release: as for `Participant`.
+            generations: of each worker's process as far as we know it, our own included; what is
+                missing is 0. Kept up to date by the caller.
         """
+        self._generations = generations
+        generation = generations.get(self.server.index, 0)
         gate = self.store.gate
         self.participant = Participant(self.execute_part, gate, log_release)
         self.blocking = Blocking(self.store, gate, self.participant, self._let_go, self._attempt)
@@ -274,7 +282,8 @@ class Dispatcher:
             self._leave_spread,
             self._answer_spread,
             lambda ref: self._send_up((m.FORGET, ref)),
-            self._clock_ns(),
+            self._held_by_pause,
+            generation * NUMBERS_PER_LIFE,
         )
         ways = Ways(
             participant=self.participant,
@@ -286,6 +295,7 @@ class Dispatcher:
             count_error=self._count_error,
             exec_spanning=self._exec_spanning,
             fill=self.fill,
+            generation=generation,
             reply=self._reply,
             held_by_pause=self._held_by_pause,
             hold_by_pause=self._hold_by_pause,
@@ -360,6 +370,7 @@ class Dispatcher:
         waiting, self._paused = self._paused, {}
         for conn in waiting:
             self._unblock(conn)
+        self.spread_waits.pause_changed()
 
     def forget_paused(self, conn: Connection) -> None:
         """A client has gone that a pause held back."""
@@ -582,7 +593,7 @@ class Dispatcher:
 
     def held_by_pause(self, command: Command) -> bool:
         """Tell whether CLIENT PAUSE holds a command back now."""
-        return self._held_by_pause(command.write or command.name in contexts.MAY_REPLICATE)
+        return self._held_by_pause(contexts.is_paused_with_writes(command))
 
     def _held_by_pause(self, write: bool) -> bool:
         pause = self.server.pause
@@ -795,6 +806,8 @@ class Dispatcher:
         keys: tuple[bytes, ...] | None = ()
         if command.spec.name == _EXEC:
             return self.participant.admit(*claim_of(argv), command.write, resume)
+        if spans_databases(command, argv, db):
+            return self.participant.admit(None, None, command.write, resume)
         if spec.keys:
             keys = tuple([argv[at] for at in spec.key_positions(argv)])
             if any(one.unknown and one.find is None for one in spec.keys):
@@ -1062,12 +1075,24 @@ class Dispatcher:
         last.
         """
         self.transactions.home_lost(peer)
-        for where in [where for where in self._entered if where[0] == peer.worker]:
-            self.blocking.end(self._entered.pop(where), None)
+        self._ended[peer.worker] = self._generations.get(peer.worker, 0)
+        self.forget_entered(peer.worker)
         waiters, peer.waiters = peer.waiters, {}
         for waiter in waiters.values():
             if isinstance(waiter, Waiter):
                 self.blocking.end(waiter, None)
+
+    def forget_entered(self, home: int) -> None:
+        """Forget what earlier processes of a home had entered here."""
+        for where in [where for where in self._entered if where[0] == home]:
+            if not self._may_live(*where):
+                self.blocking.end(self._entered.pop(where), None)
+
+    def _may_live(self, home: int, handle: int) -> bool:
+        """Tell whether the process that gave a handle may still be there."""
+        generation = handle // NUMBERS_PER_LIFE
+        known = self._generations.get(home, 0)
+        return generation >= known and generation > self._ended.get(home, -1)
 
     def peer_up(self, peer: Peer) -> None:
         """Send what waited for a worker that serves again."""
@@ -1210,7 +1235,7 @@ class Dispatcher:
                 self.transactions.touched(handle)
                 continue
             if what == READY:
-                self.spread_waits.ready(peer.worker, handle)
+                self.spread_waits.ready(handle)
                 continue
             if what == LEAVE:
                 self._hear_leave(peer.worker, handle)
@@ -1570,12 +1595,9 @@ class Dispatcher:
             keys.setdefault(self._owner(key), []).append(key)
         first = executor_key(command, argv, extra)
         executor = self.server.index if first is None else self._owner(first)
-        # Keys in several databases.
-        borrowed = command.borrowed
         several = everything or any(one != db for one, _ in extra)
-        if borrowed is not None and borrowed.database is not None:
-            several |= borrowed.database(argv) not in (None, db)
-        waiter = None if wait is None else (self.server.index, wait.handle)
+        several |= spans_databases(command, argv, db)
+        waiter = None if wait is None else (self.server.index, wait.handle, wait.kind, wait.keys)
         borrowing = (argv, resp, db, executor, extra, everything, names, waiter)
         parts = {
             worker: marshal.dumps(
@@ -1612,6 +1634,12 @@ class Dispatcher:
         if is_wide(command):
             reply = self._part_reply(command, argv, db, resp)
             return reply, self._effects_of(command, argv)
+        if borrowing.waiter is not None and borrowing.waiter[2]:
+            _, _, name, keys = borrowing.waiter
+            kind, view = _KINDS[name], store.view(db)
+            if not any(view.find(key).__class__ is kind for key in keys):
+                store.dirty, store.effects = 0, None
+                return self._wait_spread(borrowing, Wait(keys, 0, kind, b""))
         try:
             node = self._call(command, command.handler, store.view(db), argv, calls=0)
             if isinstance(node, Wait) and borrowing.waiter is not None:
@@ -1650,8 +1678,10 @@ class Dispatcher:
         command = span.command
         if reply[:1] == WAIT:
             assert span.wait is not None
-            argv, timeout_ms, workers, at_last = marshal.loads(reply[1:])
-            self.spread_waits.not_served(span.wait, argv, timeout_ms, workers, at_last, self.now_ms)
+            argv, kind, keys, timeout_ms, workers, at_last = marshal.loads(reply[1:])
+            self.spread_waits.not_served(
+                span.wait, argv, kind, keys, timeout_ms, workers, at_last, self.now_ms
+            )
             return
         if reply[:1] == NEED:
             self._run_with(span.conn, span.at, command, span.resp, rounds, _needed(reply))
@@ -1673,23 +1703,27 @@ class Dispatcher:
     def _wait_spread(self, borrowing: Borrowing, wait: Wait) -> tuple[bytes, list[Sequence[bytes]]]:
         """Let a command wait that we, its executor, cannot serve: as its reply and effects."""
         assert borrowing.waiter is not None
-        home, handle = borrowing.waiter
+        home, handle, _, _ = borrowing.waiter
         workers = tuple(dict.fromkeys(map(self._owner, wait.keys)))
         reply = encode(wait.timeout_reply, borrowing.resp)
         argv = borrowing.argv
         command = resolve(argv)
         effects = self._effects_of(command, argv)  # XREADGROUP may have made a consumer
-        kind, on_nokey, resp = _NAMES[wait.kind], b"%d" % wait.on_nokey, b"%d" % borrowing.resp
-        head = b"%d" % home, b"%d" % handle, kind, on_nokey, resp
-        effects += [(WAIT, key, *head, *argv) for key in dict.fromkeys(wait.keys)]
+        name, keys = _NAMES[wait.kind], tuple(dict.fromkeys(wait.keys))
+        head = b"%d" % home, b"%d" % handle, name, b"%d" % wait.on_nokey, b"%d" % borrowing.resp
+        effects += [(WAIT, key, *head, *argv) for key in keys]
         if wait.argv is not None:
             argv = [*argv[: command.skip], *wait.argv]
-        return WAIT + marshal.dumps((argv, wait.timeout_ms, workers, reply), 2), effects
+        if wait.on_nokey:  # it is tried whatever is there
+            name, keys = b"", ()
+        return WAIT + marshal.dumps((argv, name, keys, wait.timeout_ms, workers, reply), 2), effects
 
     def _enter_spread(self, db: int, entry: Sequence[bytes]) -> None:
         """Enter a command into the queue of a key of ours."""
         key, home, handle, kind, on_nokey, resp, *argv = entry
         where = int(home), int(handle)
+        if not self._may_live(*where):
+            return  # it died after its try had begun
         known = self._entered.get(where)
         if known is not None:
             if key in known.keys:
@@ -1707,7 +1741,7 @@ class Dispatcher:
         """Return what tells a home that a key is ready for its command."""
         peer = self.peers[home]
         if peer is None:
-            return lambda: self.spread_waits.ready(home, handle)
+            return lambda: self.spread_waits.ready(handle)
         return lambda: peer.notes.append((handle, READY))
 
     def _try_spread(self, wait: SpreadWait) -> None:

@@ -22,7 +22,15 @@ from typing import Any, Final
 from shoal.proto.frames import MARSHAL_VERSION
 from shoal.proto.replies import encode
 from shoal.worker.borrowing import executor_key
-from shoal.worker.registry import Command, LockScope, PartAnswer, Scope, is_wide, resolve
+from shoal.worker.registry import (
+    Command,
+    LockScope,
+    PartAnswer,
+    Scope,
+    is_wide,
+    resolve,
+    spans_databases,
+)
 
 Lock = tuple[int | None, tuple[bytes, ...] | None]
 
@@ -107,6 +115,8 @@ class _Planner:
             return
         keys = [argv[at] for at in command.spec.key_positions(argv)]
         owners = {self.lock(db, key) for key in keys}
+        if spans_databases(command, argv, db):
+            self._wide.update(owners)
         if roams(command, argv):
             self._roam(command, argv, db, resp, owners)
             return
@@ -116,9 +126,6 @@ class _Planner:
         if len(owners) == 1:
             self._batch(owners.pop(), ordinal, argv, resp, db)
             return
-        names_db = command.borrowed.database if command.borrowed is not None else None
-        if names_db is not None and names_db(argv) not in (None, db):  # keys in two databases
-            self._wide.update(owners)
         first = executor_key(command, argv)
         assert first is not None
         executor = self._owner(first)

@@ -298,7 +298,7 @@ class Worker:
             store.log = segment.log
         self._dispatcher = Dispatcher(server, self._peers, self._uplink, time.monotonic_ns)
         release = segment.release if segment is not None else _nothing_to_release
-        self._dispatcher.start(release)
+        self._dispatcher.start(release, self._generations)
         self._participant = self._dispatcher.participant
         self._set_hooks()
         loop = self._loop = Loop(
@@ -421,6 +421,7 @@ class Worker:
         self._forget_process(peer)
         peer.read_fd, peer.write_fd = read_fd, write_fd
         self._generations[peer.worker] = generation
+        self._dispatcher.forget_entered(peer.worker)
         self._loop.watch(peer)
         if self._awaited.pop(peer.worker, -1) == generation:
             self._set_up(peer)

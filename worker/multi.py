@@ -43,9 +43,10 @@ from shoal.proto.slots import key_slot, slot_range
 from shoal.proto.spec import CommandFlag
 from shoal.worker.client import Client, Link, ReplyMode
 from shoal.worker.connection import Block, Connection
+from shoal.worker.contexts import is_paused_with_writes
 from shoal.worker.direct import BIG_REPLY
 from shoal.worker.exec_plan import Plan, plan_of
-from shoal.worker.peers import TOUCHED, Peer
+from shoal.worker.peers import NUMBERS_PER_LIFE, TOUCHED, Peer
 from shoal.worker.registry import (
     COMMANDS,
     LATER,
@@ -56,6 +57,7 @@ from shoal.worker.registry import (
     find,
     is_wide,
     resolve,
+    spans_databases,
 )
 from shoal.worker.trial import Trial
 from shoal.worker.watch import Watches
@@ -78,7 +80,7 @@ _AT_ONCE: Final = frozenset({"multi", "exec", "discard", "watch", "quit", "reset
 # These tell the other workers, and wait for all of them to know; Redis queues them.
 _LISTENING: Final = frozenset(
     name.encode() for kind in ("", "p", "s") for name in (f"{kind}subscribe", f"{kind}unsubscribe")
-) | {b"monitor"}
+)
 # These write the log out, or read it: they cannot stand inside of a record of it.
 _SYNCING: Final = frozenset({"debug", "waitaof"})
 # Asks the supervisor.
@@ -107,7 +109,8 @@ class Transaction:
     Attributes:
         commands: the queue; always the same list.
         odd: it holds more than commands of one key.
-        failed: a command was refused: EXEC will be too.
+        failed: a command was refused: EXEC will be too; failed_writes: it had queued what CLIENT
+            PAUSE WRITE holds back.
         doomed: nothing more is queued, for EXEC will be refused.
         outside: what the connection's hot table would be without MULTI.
         limit_at: above so many bytes received of the client it is time to count what is queued.
@@ -121,6 +124,7 @@ class Transaction:
         "commands",
         "doomed",
         "failed",
+        "failed_writes",
         "limit_at",
         "odd",
         "outside",
@@ -145,7 +149,7 @@ class Transaction:
         self.client = client
         commands = self.commands = list[Step]()
         self.limit_at = 0
-        self.odd = self.doomed = self.failed = False
+        self.odd = self.doomed = self.failed = self.failed_writes = False
         self.outside: Hot
 
         def queue(argv: list[bytes]) -> Queued:
@@ -168,7 +172,7 @@ class Transaction:
     def begin(self, limit_at: int, *, doomed: bool) -> None:
         """Begin anew, with an empty queue; arguments as the attributes."""
         self.limit_at = limit_at
-        self.odd = self.failed = False
+        self.odd = self.failed = self.failed_writes = False
         self.doomed = doomed
 
     def table(self, *, plain: bool) -> Hot:
@@ -189,6 +193,7 @@ class Transaction:
     def fail(self) -> None:
         """A command was refused."""
         self.failed = True
+        self.failed_writes = self.is_paused_with_writes
         self.commands.clear()
         self.doom()
 
@@ -201,6 +206,13 @@ class Transaction:
     def roams(self) -> bool:
         """Whether a queued command may turn out to need keys that it does not name."""
         return any(command.roams for command, _ in self.commands)
+
+    @property
+    def is_paused_with_writes(self) -> bool:
+        """Whether CLIENT PAUSE WRITE holds its EXEC back."""
+        return self.failed_writes or any(
+            is_paused_with_writes(command) for command, _ in self.commands
+        )
 
     @property
     def size_bytes(self) -> int:
@@ -296,7 +308,9 @@ class StandIn:
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """What transactions need of the dispatcher; each is its method of that name."""
+    """What transactions need of the dispatcher; each is its method of that name, but `generation`,
+    which is this process's.
+    """
 
     participant: Participant
     bind: Callable[[Connection], None]
@@ -307,6 +321,7 @@ class Ways:
     count_error: Callable[[bytes], None]
     exec_spanning: Callable[[Connection, Transaction], Node | bytes]
     fill: Callable[[Connection, int, bytes], None]
+    generation: int
     held_by_pause: Callable[[bool], bool]
     hold_by_pause: Callable[[Connection], bool]
     hop: Callable[[Connection, Command, list[bytes], int], bool]
@@ -341,7 +356,7 @@ class Transactions:
         self._store = server.store
         self.index, self.workers = server.index, server.workers
         self._series: dict[int, Watching] = {}  # of our clients, by number
-        self._last_number = 0
+        self._last_number = ways.generation * NUMBERS_PER_LIFE
         self.watches = Watches(self._store, self._tell_touched)
         self._config = server.config
         self._busy = ways.participant.busy
@@ -395,6 +410,7 @@ class Transactions:
         else:  # as `_begin`
             transaction.limit_at = client.input_bytes + self._config.client_query_buffer_limit
             transaction.odd = transaction.failed = transaction.doomed = False
+            transaction.failed_writes = False
             client.multi = transaction
             hot = transaction.plain
         transaction.outside = conn.hot
@@ -463,7 +479,7 @@ class Transactions:
             if entry is not None and entry.spec.name == "exec":
                 self.discard(client)
             return (error.encode(),)
-        if ways.held_by_pause(command.write):
+        if ways.held_by_pause(is_paused_with_writes(command)):
             return None  # where it is held back
         if not transaction.doomed:
             transaction.commands.append((command, argv))
@@ -630,12 +646,12 @@ class Transactions:
         if transaction is None:
             raise errors.exec_without_multi()
         ways, conn = self.ways, _connection_of(client)
-        if not self._is_at_ease(client) and transaction.write:
+        if not self._is_at_ease(client):
             disk_error = ways.disk_error()
-            if disk_error is not None and self.workers == 1:
+            if disk_error is not None and self.workers == 1 and transaction.write:
                 self.discard(client)
                 raise errors.exec_aborted(ReplyError(disk_error[1:-2]))
-            if ways.held_by_pause(True):
+            if ways.held_by_pause(transaction.is_paused_with_writes):
                 ways.hold_by_pause(conn)
                 return LATER
         if transaction.failed:
@@ -1269,6 +1285,8 @@ def claim_of(request: list[bytes]) -> tuple[int | None, tuple[bytes, ...] | None
             if command.spanning is not None:
                 return None, None
             continue
+        if spans_databases(command, item, db):
+            return None, None
         dbs.add(db)
         keys += [item[at] for at in spec.key_positions(item)]
         # SORT reads keys that only its run can name.

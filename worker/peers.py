@@ -57,6 +57,10 @@ TOUCHED: Final = 5
 READY: Final = 6
 LEAVE: Final = 7
 
+# What a process numbers and others remember (waits for keys of several partitions, series of WATCH)
+# begins at its generation times this: nothing is ever taken for its predecessor's.
+NUMBERS_PER_LIFE: Final = 1 << 32
+
 Context = tuple[int, int]  # database, protocol version
 # A hop that waits for its reply: connection, index of the placeholder, argv, context.
 Hop = tuple["Connection", int, list[bytes], Context]

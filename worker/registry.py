@@ -372,6 +372,16 @@ def is_wide(command: Command) -> bool:
     return command.spanning is not None and not command.spec.keys
 
 
+def spans_databases(command: Command, argv: Sequence[bytes], db: int) -> bool:
+    """Tell whether a command has keys in another database than its client's, `db` (COPY, MOVE): it
+    has to lock both, so it locks everything.
+    """
+    borrowed = command.borrowed
+    if borrowed is None or borrowed.database is None:
+        return False
+    return borrowed.database(argv) not in (None, db)
+
+
 def resolve(argv: list[bytes]) -> Command:
     """Return the command or subcommand argv calls, its arity checked.
 

@@ -13,11 +13,15 @@ tries the command again, as a borrowing one:
 The owners learn the outcome from the ticket of the try itself: when it lets their locks go, they
 have entered the command anew, or it has been served (`Dispatcher._try_is_over`).
 
+Trying it again makes sense only if one of the keys still has the awaited type, as in
+`worker/blocking.py`: its executor looks first, for the key may be gone by then, or be of another
+type, of which one who waits must not hear.
+
 An element leaves its list only in TRYING, for a client that was there when the try began; if the
 client goes meanwhile the coordinator is told (FORGET) and gives the try up, unless it runs already.
 Timeouts are the home's. An owner that dies forgets whom it had entered: the home tries again when
-its successor serves, which enters it anew. A home that dies takes its handles along; an owner that
-tells its successor of one hears LEAVE.
+its successor serves, which enters it anew. A home that dies is forgotten by all owners; and what a
+try that it had begun enters after that is dropped, by the handle, which tells the process.
 """
 
 from __future__ import annotations
@@ -38,9 +42,10 @@ class SpreadWait:
     Attributes:
         conn, at: its client, and the reply's place; command, argv, db, resp: what is tried.
         handle: its name at the owners.
+        kind, keys: what it waits for; empty before the first try has ended.
         workers: the owners that have entered it; empty before the first try has ended.
         ref: of the try under way, 0 for none.
-        again: a key became ready during the try.
+        again: a key became ready during the try, or a pause.
         gone: the client has.
         waiter: has its time; made when the first try has ended.
     """
@@ -54,6 +59,8 @@ class SpreadWait:
         "db",
         "gone",
         "handle",
+        "keys",
+        "kind",
         "ref",
         "resp",
         "waiter",
@@ -74,6 +81,8 @@ class SpreadWait:
         self.conn, self.at = conn, at
         self.command, self.argv, self.db, self.resp = command, argv, db, resp
         self.handle = handle
+        self.kind = b""
+        self.keys: tuple[bytes, ...] = ()
         self.workers: tuple[int, ...] = ()
         self.ref = 0
         self.again = self.gone = False
@@ -90,6 +99,7 @@ class SpreadWaits:
         leave: Callable[[int, int], None],
         answer: Callable[[SpreadWait, bytes | None], None],
         forget: Callable[[int], None],
+        is_held: Callable[[bool], bool],
         last_handle: int,
     ) -> None:
         """Start with none.
@@ -100,13 +110,15 @@ class SpreadWaits:
             leave: (worker, handle) tells an owner LEAVE.
             answer: gives the client its reply; None if it has gone.
             forget: (ref) gives a try up if it does not run yet.
-            last_handle: above all that a predecessor of this worker has used.
+            is_held: (write) tells whether CLIENT PAUSE holds such a command back.
+            last_handle: above all those of our predecessors.
         """
         self._blocking = blocking
         self._try = try_it
         self._tell_leave = leave
         self._answer = answer
         self._forget = forget
+        self._is_held = is_held
         self._waits: dict[int, SpreadWait] = {}
         self._last_handle = last_handle
 
@@ -134,6 +146,8 @@ class SpreadWaits:
         self,
         wait: SpreadWait,
         argv: list[bytes],
+        kind: bytes,
+        keys: tuple[bytes, ...],
         timeout_ms: int,
         workers: tuple[int, ...],
         reply: bytes,
@@ -143,6 +157,7 @@ class SpreadWaits:
 
         Args:
             argv: what is tried from now on.
+            kind, keys: what it waits for; empty if it is to be tried whatever is there.
             timeout_ms: of the command, 0 for none.
             workers: the owners.
             reply: what the client gets after that time.
@@ -164,7 +179,7 @@ class SpreadWaits:
                 None,
             )
             self._blocking.add(waiter)
-        wait.workers = workers
+        wait.kind, wait.keys, wait.workers = kind, keys, workers
         waiter.state = State.WAITING
         if wait.gone:
             self._blocking.end(waiter, None)
@@ -172,7 +187,7 @@ class SpreadWaits:
         elif waiter.overdue:
             self._blocking.end(waiter, waiter.timeout_reply)
         elif wait.again:
-            self._try_again(wait)
+            self.ready(wait.handle)
 
     def served(self, wait: SpreadWait, reply: bytes) -> None:
         """A try has ended with a reply, or was refused with one."""
@@ -190,21 +205,27 @@ class SpreadWaits:
             self._blocking.end(wait.waiter, None)
         self._leave(wait, None)
 
-    def ready(self, worker: int, handle: int) -> None:
+    def ready(self, handle: int) -> None:
         """An owner says that a key is ready."""
         wait = self._waits.get(handle)
         if wait is None:
-            self._tell_leave(worker, handle)  # it hears so twice, or it was a predecessor's of ours
-        elif wait.ref:
+            return  # it leaves, as the owner will hear
+        if wait.ref or self._is_held(wait.command.write):
             wait.again = True
         else:
             self._try_again(wait)
+
+    def pause_changed(self) -> None:
+        """CLIENT PAUSE may not hold back any more what became ready meanwhile."""
+        for wait in list(self._waits.values()):
+            if wait.again and not wait.ref:
+                self.ready(wait.handle)
 
     def worker_up(self, worker: int) -> None:
         """A worker serves again, and knows of no wait."""
         for wait in list(self._waits.values()):
             if worker in wait.workers:
-                self.ready(worker, wait.handle)
+                self.ready(wait.handle)
 
     def client_gone(self, wait: SpreadWait) -> None:
         """The client has gone."""

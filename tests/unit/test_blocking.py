@@ -12,7 +12,7 @@ from shoal.worker.dispatch import RemoteWait
 from shoal.worker.hot import Hot
 from shoal.worker.keyspace import Store
 from shoal.worker.spread_wait import SpreadWait
-from support.mesh import Caller, Mesh, Node, keys_of, lock, request
+from support.mesh import Caller, Mesh, Node, check_nothing_is_left, keys_of, lock, request
 
 HERE, THERE = keys_of(0, 2), keys_of(1, 2)
 KEY, OTHER = HERE[0], HERE[1]
@@ -26,24 +26,6 @@ def mesh() -> Mesh:
 def popped(key: str, element: str) -> bytes:
     """Return the reply of BLPOP."""
     return request(f"{key} {element}")
-
-
-def check_nothing_is_left(mesh: Mesh) -> None:
-    """Assert that no worker keeps anything of a command that was blocked."""
-    for node in mesh.nodes:
-        assert node.participant.idle()
-        assert node.dispatcher.blocking.key_counts() == (0, 0)
-        assert not node.dispatcher.blocking.offers
-        assert node.store.on_change is None
-        assert node.store.on_flush is None
-        for database in node.store.databases():
-            assert database.read == database.write == database.tables
-        for peer in node.peers:
-            assert peer is None or not (peer.waiters or peer.deferred or peer.pending)
-        assert not node.dispatcher.spread_waits
-        assert not node.dispatcher._entered
-        assert not node.dispatcher.borrower.parts
-    assert not mesh.coordinator.in_flight
 
 
 def tick(mesh: Mesh, ms: int) -> None:

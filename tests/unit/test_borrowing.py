@@ -14,17 +14,13 @@ from typing import Any, Final
 import pytest
 from shoal.proto import messages as m
 from shoal.proto.limits import CHUNK_BYTES
-from shoal.proto.manifest import WorkerFiles
 from shoal.proto.slots import key_slot, owner_of
 from shoal.supervisor import steps
 from shoal.supervisor.coordinator import Coordinator
-from shoal.supervisor.recovery import decide_live
 from shoal.supervisor.steps import Outgoing
-from shoal.worker.aof import Source, load, open_segment, scan
 from shoal.worker.keyspace import Store, expire_of
-from shoal.worker.replay import Replayer
 from shoal.worker.values import rebuild
-from support.disk import FakeDisk, FakeSyncer
+from support.logged_mesh import LoggedMesh
 from support.mesh import NOW_MS, Caller, Mesh, Node
 from support.seeds import repeat
 
@@ -265,53 +261,13 @@ def run_beside_one_worker(seed: int, commands: Sequence[Any]) -> None:
 # -- deaths ----------------------------------------------------------------------------------------
 
 
-DIRECTORY: Final = "/aof"
-
-
-class MortalMesh(Mesh):
+class MortalMesh(LoggedMesh):
     """Workers with a log that die; the home of the clients, worker 0, stays."""
 
     def __init__(self, workers: int, random: Random, coordinator: type[Coordinator]) -> None:
         super().__init__(workers, coordinator)
         self.random = random
         self.deaths = 0
-        self.disks = [FakeDisk(index) for index in range(workers)]
-        self.files = [WorkerFiles((), None, ("log",)) for _ in range(workers)]
-        self.logged: list[Mapping[int, object]] = []
-        for node, disk in zip(self.nodes, self.disks, strict=True):
-            disk.make_directory(DIRECTORY)
-            disk.close(disk.open(f"{DIRECTORY}/log", create=True))
-            self.load(node)
-
-    def load(self, node: Node) -> Mapping[int, object]:
-        """Let a worker have what its log holds; return the tickets in it without #REL."""
-        index = node.index
-        disk, files = self.disks[index], self.files[index]
-        plan = decide_live(index, scan(disk, DIRECTORY, files))
-        replayer = Replayer(node.store)
-        source = Source(files, plan.end, plan.skip)
-        load(disk, DIRECTORY, source, replayer.apply, now_ms=NOW_MS)
-        assert not replayer.failed, replayer.first_failure
-        segment = open_segment(
-            disk, DIRECTORY, files, "no", FakeSyncer(disk), open_tickets=plan.logged
-        )
-        node.server.segment = node.dispatcher.segment = segment
-        node.dispatcher.start(segment.release)
-        node.participant = node.dispatcher.participant
-        node.store.log = segment.log
-        return plan.logged
-
-    def write_log(self, node: Node) -> None:
-        assert node.dispatcher.segment is not None
-        assert node.dispatcher.segment.flush(NOW_MS)
-
-    def hear(self, node: Node) -> bool:
-        if node.down and node.down[0][0] == m.RELEASED:
-            assert node.dispatcher.segment is not None
-            for ticket in node.down.popleft()[1]:
-                node.dispatcher.segment.release(ticket)
-            return True
-        return super().hear(node)
 
     def kill(self, index: int) -> None:
         """End a worker: what it had not sent is lost, and what it had not written, or not."""

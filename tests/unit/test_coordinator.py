@@ -104,6 +104,10 @@ def took(ticket: int, attempt: int, lender: int) -> Event:
     return lambda c: c.on_took(ticket, attempt, lender)
 
 
+def forget(home: int, ref: int) -> Event:
+    return lambda c: c.on_forget(home, ref)
+
+
 def effect(worker: int, ticket: int, attempt: int, whose: int, chunk: bytes) -> Event:
     return lambda c: c.on_effect(worker, ticket, attempt, whose, chunk)
 
@@ -483,6 +487,19 @@ BORROWING: Final[dict[str, tuple[list[tuple[Event, Sent]], int]]] = {
             (ran(0, 5, 0, b"r"), []),
             (ready(1), [relock(1, 5, BOTH), serve(1), apply(1, 5, (1,), b"y", True)]),
             (done(1, 5, b""), ENDED),
+        ],
+        0,
+    ),
+    "given up while it is lent to again": (
+        [
+            *BEGUN,
+            (lent(1, 5, 0, b"v1", last=False), [loan(0, 5, 0, 1, b"v1", False)]),
+            (lost(1), []),
+            (ready(1), [lock(1, 5, BOTH), serve(1)]),
+            (lent(1, 5, 0), [lend(1, 5, 1)]),
+            (forget(2, 9), [(2, (ANSWER, 9, {2: None})), release(0, 5), release(1, 5)]),
+            (lent(1, 5, 1, b"v"), []),
+            (took(5, 0, 1), []),
         ],
         0,
     ),

@@ -81,7 +81,7 @@ class World:
         self.channel.setblocking(False)
         self.page = memoryview(bytearray(8 * COUNTER_STRIDE * WORKERS)).cast("Q")
         self.dispatcher = Dispatcher(self.server, self.peers, self.uplink, lambda: 0)
-        self.dispatcher.start(self.segment.release)
+        self.dispatcher.start(self.segment.release, {})
         self.participant = self.dispatcher.participant
         self.loop = Loop(
             self.server,
