@@ -20,11 +20,12 @@ whose entries stay pending and can be claimed, take nothing away and need no off
 A waiter may wait for keys of other partitions too (`spread`). Then its home tries it, as a command
 over partitions (`worker/spread_wait.py`), and it is in one of these states here:
 
-    waits --a key is ready: READY to its home--> told --a try of it has its locks here--> tried
-      ^                                           ^                                        |   |
-      |                                           +--a key was ready meanwhile: READY------+   |
-      +--not served: the locks are let go; those behind it have their turn---------------------+
-                                                    served, or its home says LEAVE: GONE
+    waits --a key is ready: READY to its home--> told --a try ends that has served it, or its
+      ^                                           |      home says LEAVE--> GONE
+      +-----a try ends that has not served it-----+
+
+A try ends here when it lets the locks of its keys go, all of which it has held: so whatever the
+home was told of before, the try has seen.
 
 If it takes something away, those behind it in the queue of the key wait for their turn (`behind`).
 The reply of the command that has made the key ready is held back until the outcome (`Hold`): so
@@ -75,10 +76,9 @@ class Waiter:
         deadline_ms: monotonic, 0 for none; overdue: it has passed while the waiter was not WAITING.
         spread: it waits for keys of other partitions too, so it is not run here: its home is told
             by `offer`, and tries.
-        told: the home has been told, and no try has had its locks here since.
+        told: the home has been told, and no try has ended here since.
         behind: key -> those who came later and have to wait for the outcome.
-        holds: what is held back until a try that is to come is over; held: until the one that has
-            its locks here is.
+        holds: what is held back until the outcome.
         answer: gives its client the reply.
         offer: asks its home; None if it can be answered at once.
     """
@@ -92,7 +92,6 @@ class Waiter:
         "command",
         "db",
         "deadline_ms",
-        "held",
         "holds",
         "keys",
         "kind",
@@ -135,7 +134,6 @@ class Waiter:
         self.spread = self.told = False
         self.behind: dict[tuple[int, bytes], list[Waiter]] = {}
         self.holds: list[Hold] = []
-        self.held: list[Hold] = []
 
 
 class Hold:
@@ -351,27 +349,23 @@ class Blocking:
         hold.wait_for(told)
         hold.one_less()
 
-    def tried(self, waiter: Waiter) -> None:
-        """A try of a spread waiter has got its locks: it sees all that is here by now."""
-        waiter.told = False
-        waiter.held += waiter.holds
-        waiter.holds = []
-
     def passed(self, waiter: Waiter) -> None:
-        """The try has ended, and the waiter waits on."""
-        held, waiter.held = waiter.held, []
-        if not waiter.told:
-            self._go_on_behind(waiter)
-        self._decided(held)
+        """A try of a spread waiter has ended, and the waiter waits on. Its keys have been locked
+        until now: so it was told before the try had them, and the try has seen why.
+        """
+        waiter.told = False
+        holds, waiter.holds = waiter.holds, []
+        self._go_on_behind(waiter)
+        self._decided(holds)
 
     def _go_on_behind(self, waiter: Waiter) -> None:
         behind, waiter.behind = waiter.behind, {}
         for where, waiters in behind.items():
             self._ready.setdefault(where, waiters)
 
-    def _decided(self, held: Sequence[Hold]) -> None:
+    def _decided(self, holds: Sequence[Hold]) -> None:
         told = self.serve_ready()
-        for hold in held:
+        for hold in holds:
             hold.wait_for(told)
             hold.one_less()
 
@@ -390,7 +384,7 @@ class Blocking:
             waiter.answer(reply)
         if waiter.spread:
             self._go_on_behind(waiter)
-            self._decided([*waiter.held, *waiter.holds])
+            self._decided(waiter.holds)
 
     def next_deadline_ms(self) -> int | None:
         """Return when `on_time` has something to do, monotonic ms; None for never."""

@@ -1471,7 +1471,6 @@ class Dispatcher:
         """
         command_of_part: Any = part.command  # what decode_part put there
         if isinstance(command_of_part, (Borrowing, Transacted)):
-            self._try_begins(ticket)
             self.borrower.granted(ticket)
             return NOT_DONE
         argv, resp, db = command_of_part
@@ -1762,14 +1761,10 @@ class Dispatcher:
         if waiter is not None:
             self.blocking.end(waiter, None)
 
-    def _try_begins(self, ticket: int) -> None:
-        """A borrowing command has its locks here; it may be a try of one that was entered."""
-        waiter = self._entered.get(self.borrower.waiter_of(ticket))
-        if waiter is not None:
-            self.blocking.tried(waiter)
-
     def _try_is_over(self, ticket: int) -> None:
-        """Its locks are about to be let go: it has been entered again, or waits no longer."""
+        """The locks of a ticket are about to be let go: if it is a try of a command that was
+        entered here, that has been entered again, or waits no longer.
+        """
         where = self.borrower.waiter_of(ticket)
         waiter = self._entered.get(where)
         if waiter is None:
