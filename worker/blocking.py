@@ -29,12 +29,15 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from shoal.proto.replies import encode
 from shoal.worker.keyspace import Gate, Store
 from shoal.worker.participant import Claim
 from shoal.worker.registry import Command, Wait
+
+if TYPE_CHECKING:
+    from shoal.worker.tracking import Reader
 
 # Waiters that have gone stay in the heap of timeouts until it is mostly theirs.
 _HEAP_SLACK: Final = 64
@@ -60,6 +63,7 @@ class Waiter:
         deadline_ms: monotonic, 0 for none; overdue: it has passed while the waiter was not WAITING.
         spread: it waits for keys of other partitions too, so it is not run here: its home is told
             by `offer`, and tries; told: that has not ended, and who came later has to wait.
+        reader: its client, if that tracks (`worker/tracking.py`).
         answer: gives its client the reply.
         offer: asks its home; None if it can be answered at once.
     """
@@ -77,6 +81,7 @@ class Waiter:
         "offer",
         "on_nokey",
         "overdue",
+        "reader",
         "resp",
         "spread",
         "state",
@@ -110,6 +115,7 @@ class Waiter:
         self.offer = offer
         self.state = State.WAITING
         self.claim: Claim | None = None
+        self.reader: Reader | None = None
         self.spread = self.told = False
 
 

@@ -220,6 +220,7 @@ class Store:
             (`add_listener`); None when nobody does.
         transfer: the connection of MIGRATE, `worker.migrate.transfer`.
         transactions: runs what homes send of a MULTI.
+        tracking: who caches what, `worker.tracking.Tracking`; None before the worker serves.
         on_flush: called as `on_flush(db, other)` before a database is emptied, or gets the contents
             of `other`; None when nobody listens.
     """
@@ -245,6 +246,7 @@ class Store:
         # workers' are here meanwhile (`worker/borrowing.py`).
         self.borrowed: set[tuple[int, bytes]] | None = None
         self.transactions: Any  # worker.multi.Transactions
+        self.tracking: Any = None
         # worker.scripting.service.Scripting, made at its first use
         self.scripting: Any = None
         self.active_expire = True
@@ -309,6 +311,11 @@ class Store:
                 db.tables[slot] = {}
         self.gate.refresh(db)
         return removed
+
+    def flushed(self) -> None:
+        """Say that one or all databases were emptied, or loaded anew, to those who cache keys."""
+        if self.tracking is not None:
+            self.tracking.flushed()
 
     def has(self, db: int, key: bytes) -> bool:
         """Tell whether a key of this partition is stored, expired or not."""

@@ -45,7 +45,7 @@ from shoal.worker.client import Client, Link, ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.direct import BIG_REPLY
 from shoal.worker.exec_plan import is_wide, plan_of
-from shoal.worker.peers import TOUCHED, Peer
+from shoal.worker.peers import TOUCHED, Context, Peer, split_context
 from shoal.worker.registry import (
     COMMANDS,
     LATER,
@@ -56,6 +56,7 @@ from shoal.worker.registry import (
     find,
     resolve,
 )
+from shoal.worker.tracking import Reader, reader_of, trial_of
 from shoal.worker.watch import Watches
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ _SYNCING: Final = frozenset({"debug", "waitaof"})
 # Asks the supervisor.
 _CALLS: Final = "config|set"
 _CONTEXT_CHANGERS: Final = frozenset({"select", "hello", "auth"})
+_TRACKING_CHANGERS: Final = frozenset({"client|tracking", "client|caching"})
 _EXECS: Final = (b"EXEC", b"exec")
 _ANY: Final = (0, 2)  # the context of a request to which it means nothing
 _MARSHALLED: Final = b"["  # what a marshalled list begins with, and no reply
@@ -302,9 +304,9 @@ class Ways:
     held_by_pause: Callable[[bool], bool]
     hold_by_pause: Callable[[Connection], bool]
     hop: Callable[[Connection, Command, list[bytes], int], bool]
-    hop_table: Callable[[tuple[int, int]], Hot]
+    hop_table: Callable[[Context], Hot]
     reply: Callable[[Connection, bytes], None]
-    run_safely: Callable[[Command, list[bytes], int, int], Reply]
+    run_for: Callable[[Reader | None, Command, list[bytes], int, int], Reply]
     send_hop: Callable[[Peer, Hop], None]
     serve_ready: Callable[[], None]
     span: Callable[[Connection, Command, list[bytes], list[int]], bool]
@@ -389,6 +391,7 @@ class Transactions:
         transaction.outside = conn.hot
         conn.hot = hot
         conn.out.append(OK)
+        client.last_command = b"multi"
         self._multi.calls += 1
 
     def _execute_now(self, conn: Connection) -> None:
@@ -418,6 +421,7 @@ class Transactions:
                 self.ways.reply(conn, encode(reply, client.resp))
             else:
                 conn.out.append(reply)
+            self.ways.serve_ready()
             if client.close_after_reply:
                 conn.blocked = Block.CLOSING
 
@@ -507,6 +511,9 @@ class Transactions:
             transaction.commands.clear()
             if isinstance(client.link, Connection):
                 client.link.hot = transaction.outside
+            if client.tracking is not None:
+                client.tracking.given = False
+                client.link.state_changed()
 
     # -- watching, at the home -------------------------------------------------------------------
 
@@ -733,7 +740,11 @@ class Transactions:
         return (wanted.pop() if wanted else self.index), at_home, asks
 
     def _run_here(self, conn: Connection, transaction: Transaction) -> Node | bytes:
-        """Run all of a transaction now: everything that it needs is here."""
+        """Run all of a transaction now: everything that it needs is here.
+
+        Who gives its client the reply then calls `Ways.serve_ready`: what is told of the
+        transaction comes behind.
+        """
         client = conn.client
         watching = client.watching
         if watching is not None:
@@ -776,13 +787,13 @@ class Transactions:
             _settle_reply_mode(client)
             conn.out.append(reply)
             reply = LATER
-        self.ways.serve_ready()
+            self.ways.serve_ready()
         return reply
 
     def _run_step(self, client: Client, command: Command, argv: list[bytes]) -> bytes:
         """Run one command of a client whose keys, if any, are all here."""
         if command.on_keys:
-            return self._run_in_block(command, argv, client.db, client.resp)
+            return self._run_in_block(command, argv, client.db, client.resp, reader_of(client))
         if command.scope is Scope.CLIENT:
             reply = self.run_at_home(client, command, argv)
             assert reply is not None, argv[0]
@@ -846,7 +857,7 @@ class Transactions:
         self._store.dirty = 0  # all is logged
         self._store.effects = None
         if replies is None:
-            return NULL_ARRAY.encode(items[0][1])
+            return NULL_ARRAY.encode(split_context(items[0])[1])
         if joined:
             return b"*%d\r\n%b" % (len(replies), b"".join(replies))
         return marshal.dumps(replies, MARSHAL_VERSION)
@@ -875,10 +886,11 @@ class Transactions:
         logged, times = len(pieces), 0
         replies: list[bytes] = []
         db = resp = 0
+        reader: Reader | None = None
         hot: Hot
         for item in items:
             if item.__class__ is tuple:
-                db, resp = item
+                db, resp, reader = split_context(item)
                 hot = self.ways.hop_table(item)
                 continue
             fused = hot(item[0])
@@ -888,7 +900,7 @@ class Transactions:
             elif reply.__class__ is tuple:
                 replies += reply
             else:
-                replies.append(self._run_in_block(resolve(item), item, db, resp))
+                replies.append(self._run_in_block(resolve(item), item, db, resp, reader))
             if len(pieces) != logged:
                 logged = len(pieces)
                 times += 1
@@ -896,11 +908,13 @@ class Transactions:
             segment.end_block(several=times > 1)
         return replies
 
-    def _run_in_block(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes:
+    def _run_in_block(
+        self, command: Command, argv: list[bytes], db: int, resp: int, reader: Reader | None
+    ) -> bytes:
         if command.spanning is not None and not command.spec.keys:  # there is one partition
             return encode(self.ways.span_alone(command, argv, db, resp), resp)
         try:
-            return encode(self.ways.run_safely(command, argv, db, resp), resp)
+            return encode(self.ways.run_for(reader, command, argv, db, resp), resp)
         except NeedKeys:  # too late: the locks are what they are
             return errors.crossslot().encode()
 
@@ -1063,7 +1077,7 @@ class Spread(_Finish):
         for worker, (db, keys) in self.plan.locks.items():
             watched = 0 if watching is None else watching.counts.get(worker, 0)
             number = watching.number if watching is not None and watched else 0
-            part = (db, keys, write, None, number, watched)
+            part = (db, keys, write, None, number, watched, reader_of(self._client))
             parts[worker] = marshal.dumps(part, MARSHAL_VERSION)
         self._transactions.leave_to_parts(self._client)
         self._take_place()
@@ -1108,24 +1122,33 @@ def block_of(
     client: Client, steps: Sequence[Step], with_text: Callable[[list[bytes]], list[bytes]]
 ) -> Iterator[Any]:
     """Yield the commands of a queue that concern keys, each under its context, which is yielded
-    when it changes: (database, protocol), as it is at the beginning, or as SELECT and HELLO in the
-    queue will have made it.
+    when it changes: as it is at the beginning, or as SELECT, HELLO and CLIENT TRACKING in the queue
+    will have made it.
     """
-    context = (client.db, client.resp)
+    context = context_of(client)
     yield context
     trial: Client | None = None
     for command, argv in steps:
         if command.on_keys:
             # Who runs it may not know the script.
             yield argv if command.scope is Scope.KEYSPACE else with_text(argv)
-        elif command.spec.name in _CONTEXT_CHANGERS:
+        elif command.spec.name in _CONTEXT_CHANGERS or command.spec.name in _TRACKING_CHANGERS:
             if trial is None:
                 trial = StandIn(client, None).client
             with suppress(ReplyError):
-                command.handler(trial, *argv[1:])
-            if (trial.db, trial.resp) != context:
-                context = (trial.db, trial.resp)
+                if command.spec.name in _CONTEXT_CHANGERS:
+                    command.handler(trial, *argv[1:])
+                else:
+                    trial.tracking = trial_of(trial.tracking, argv)
+            if context_of(trial) != context:
+                context = context_of(trial)
                 yield context
+
+
+def context_of(client: Client) -> Context:
+    """Return the context of a client's next command."""
+    plain, reader = (client.db, client.resp), reader_of(client)
+    return plain if reader is None else (plain, reader)
 
 
 def claim_of(request: list[bytes]) -> tuple[int | None, tuple[bytes, ...] | None]:
@@ -1141,7 +1164,7 @@ def claim_of(request: list[bytes]) -> tuple[int | None, tuple[bytes, ...] | None
     db = 0
     for item in marshal.loads(request[2])[3]:
         if isinstance(item, tuple):
-            db = item[0]
+            db = split_context(item)[0]
             continue
         command = resolve(item)
         spec = command.spec
