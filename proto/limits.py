@@ -219,6 +219,10 @@ MAX_HELD_PUSH_BYTES: Final = 1 << 25
 # worker that is so far behind will not catch up.
 MAX_UNSENT_NEWS_BYTES: Final = 1 << 26
 
+# Flushes that not every partition has told of yet, of which a home keeps account for client-side
+# caching. Few are ever under way: each locks a whole database in all partitions.
+MAX_FLUSHES_UNDER_WAY: Final = 64
+
 # Keyspace events kept by a worker that has started anew until it knows the subscriptions of the
 # others, some milliseconds.
 MAX_EVENTS_BEFORE_SYNC: Final = 65_536

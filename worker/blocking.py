@@ -44,13 +44,16 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from shoal.proto.limits import HOLD_MS
 from shoal.proto.replies import encode
 from shoal.worker.keyspace import Gate, Store
 from shoal.worker.participant import Claim
 from shoal.worker.registry import Command, Wait
+
+if TYPE_CHECKING:
+    from shoal.worker.tracking import Reader
 
 # Waiters that have gone stay in the heap of timeouts until it is mostly theirs.
 _HEAP_SLACK: Final = 64
@@ -79,6 +82,7 @@ class Waiter:
         told: the home has been told, and no try has ended here since.
         behind: key -> those who came later and have to wait for the outcome.
         holds: what is held back until the outcome.
+        reader: its client, if that tracks (`worker/tracking.py`).
         answer: gives its client the reply.
         offer: asks its home; None if it can be answered at once.
     """
@@ -98,6 +102,7 @@ class Waiter:
         "offer",
         "on_nokey",
         "overdue",
+        "reader",
         "resp",
         "spread",
         "state",
@@ -131,6 +136,7 @@ class Waiter:
         self.offer = offer
         self.state = State.WAITING
         self.claim: Claim | None = None
+        self.reader: Reader | None = None
         self.spread = self.told = False
         self.behind: dict[tuple[int, bytes], list[Waiter]] = {}
         self.holds: list[Hold] = []

@@ -22,7 +22,7 @@ import marshal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shoal.proto import errors
 from shoal.proto import messages as m
@@ -35,6 +35,9 @@ from shoal.worker.keyspace import Database, Keyspace, Lent, Store, Value, expire
 from shoal.worker.registry import UNLOGGED, Command, NeedKeys, Scope, is_wide, resolve
 from shoal.worker.values import encoding, rebuild, type_name
 from shoal.worker.values.list import List
+
+if TYPE_CHECKING:
+    from shoal.worker.tracking import Reader
 
 Argv = Sequence[bytes]
 Change = tuple[int, Argv]  # database, command
@@ -64,6 +67,12 @@ WAIT: Final = b"\1"
 
 NO_WAITER: Final = (-1, 0)
 
+# Likewise, of a change that is none: the owner of the key notes that a client has read it: key,
+# home, id.
+TRACK: Final = b"\2"
+
+_NO_CHANGES: Final = frozenset({WAIT, TRACK})
+
 # Words of key specifications: the command writes to the key, and does not just take from it.
 _WRITTEN: Final = frozenset({"OW", "insert", "update"})
 
@@ -81,6 +90,7 @@ class Borrowing(NamedTuple):
         waiter: of a command that may wait (`worker/spread_wait.py`) home and handle, and when it
             has waited already, the type and the keys that it waits for, one of which has to be
             there; else empty ones.
+        reader: its client, if that tracks (`worker/tracking.py`).
     """
 
     argv: list[bytes]
@@ -91,6 +101,7 @@ class Borrowing(NamedTuple):
     everything: bool = False
     names: tuple[int, ...] = ()
     waiter: tuple[int, int, bytes, tuple[bytes, ...]] | None = None
+    reader: Reader | None = None
 
 
 class Transacted(NamedTuple):
@@ -99,11 +110,13 @@ class Transacted(NamedTuple):
     Attributes:
         watcher: of the client's WATCH, 0 for none; watched: how many keys of this worker it has.
         write: some command in it writes, so all keys are locked for it alone.
+        reader: as of `Borrowing`.
     """
 
     watcher: int
     watched: int
     write: bool
+    reader: Reader | None = None
 
 
 class _Tables(dict[int, dict[bytes, Value]]):
@@ -355,7 +368,7 @@ class Borrower:
                     return
                 reply, effects = errors.keys_keep_changing().encode(), []
             if not (may_change or resolve(command.argv).write):
-                effects = [effect for effect in effects if effect[3][0] == WAIT]
+                effects = [effect for effect in effects if _changes_nothing(effect)]
             left -= len(reply) if isinstance(reply, bytes) else sum(map(len, reply))
             part.replies.append(reply if left >= 0 else errors.reply_too_large().encode())
             found += effects
@@ -405,7 +418,14 @@ class Borrower:
         try:
             reply, effects = self._run(command)
             found += self._effects(command, reply, effects, recorder.keys)
+            if command.reader is not None:
+                home, client_id, _ = command.reader
+                for key in store.tracking.take_away():
+                    track = (TRACK, key, b"%d" % home, b"%d" % client_id)
+                    found.append((self._owner(key), command.db, b"", track))
         finally:
+            if command.reader is not None:
+                store.tracking.take_away()  # of a run that was taken back
             store.remove_listener(recorder)
             store.log, store.expire_paused, store.borrowed = log, expire_paused, None
             if is_foreign or lent.is_whole:
@@ -518,7 +538,12 @@ class Borrower:
         now_ms, notify, log, dirty = store.now_ms, store.notify, store.log, store.dirty
         # The executor has told the events, and whether a key had expired was its to say.
         store.now_ms, store.notify, store.log = 0, None, None
-        _apply(store, [change for change in changes if change[1][0] != WAIT])
+        tracking = store.tracking
+        if tracking is not None:
+            tracking.current = part.command.reader
+        _apply(store, [change for change in changes if change[1][0] not in _NO_CHANGES])
+        if tracking is not None:
+            tracking.current = None
         store.now_ms, store.notify, store.log, store.dirty = now_ms, notify, log, dirty
         store.effects = None
         part.changes += _logged(changes)
@@ -526,14 +551,16 @@ class Borrower:
             self._send((m.APPLY_MORE, ticket))
             return False
         changes, part.changes = part.changes, []
-        real = [change for change in changes if change[1][0] != WAIT]
-        if real:  # a command that waits changes nothing, anywhere
+        real = [change for change in changes if change[1][0] not in _NO_CHANGES]
+        if real:  # a command that waits or reads changes nothing, anywhere
             store.dirty_total += len(real)
             self._log(ticket, participants, real)
         for db, argv in changes:
             if argv[0] == WAIT:
                 part.entered = True
                 self._enter(db, argv[1:])
+            elif argv[0] == TRACK:
+                store.tracking.remember(argv[1], int(argv[2]), int(argv[3]))
         return True
 
 
@@ -666,6 +693,11 @@ def _commands_of(key: bytes, value: Value) -> Iterator[Argv]:
                 yield b"APPEND", key, argv[2][at : at + CHUNK_BYTES]
         else:
             yield argv
+
+
+def _changes_nothing(effect: _Effect) -> bool:
+    what = effect[3]
+    return not isinstance(what, _Value) and what[0] in _NO_CHANGES
 
 
 def _whose(effect: _Effect) -> int:

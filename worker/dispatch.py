@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shoal.proto import errors
@@ -80,6 +81,7 @@ from shoal.worker.peers import (
     Hop,
     Peer,
     Uplink,
+    split_context,
 )
 from shoal.worker.registry import (
     COMMANDS,
@@ -99,6 +101,7 @@ from shoal.worker.scripting.learned import Call, Learned
 from shoal.worker.scripting.service import scripting_of
 from shoal.worker.server import Server
 from shoal.worker.spread_wait import SpreadWait, SpreadWaits
+from shoal.worker.tracking import TRACKING_NOTES, Reader, Surroundings, Tracking, reader_of
 from shoal.worker.values.list import List
 from shoal.worker.values.sorted_set import SortedSet
 from shoal.worker.values.stream import Stream
@@ -158,6 +161,7 @@ class _Rounds(NamedTuple):
     everything: bool = False
     names: tuple[int, ...] = ()
     rounds: int = 0
+    reader: Reader | None = None
 
 
 class _Fetch:
@@ -227,6 +231,19 @@ class Dispatcher:
         self.segment: Segment | None = server.segment
         self._clock_ns = clock_ns
         self.broker = server.broker = Broker(self, peers)
+        self.tracking = server.tracking = self.store.tracking = Tracking(
+            server.index,
+            self.store,
+            server.config,
+            Surroundings(
+                server.clients,
+                peers,
+                self.broker.push_tracking,
+                self.broker.send_redirected,
+                self.broker.announce_tracking,
+                self._choose_fused,
+            ),
+        )
         self._slot_peer: list[Peer | None] = [
             peers[owner_of(slot, server.workers)] for slot in range(SLOTS)
         ]
@@ -245,6 +262,7 @@ class Dispatcher:
         self._contexts: dict[Context, Context] = {}
         self._tables: dict[tuple[int, int, bool, bool], dict[bytes, Callable[..., Any]]] = {}
         self._fused_reads = self._fused_writes = True
+        self._tells_misses = False
         self._refs: dict[int, _Span | _Fetch | Spread | Wider | tuple[Connection, int]] = {}
         self._last_ref = 0
         self._last_handle = 0
@@ -296,12 +314,12 @@ class Dispatcher:
             exec_spanning=self._exec_spanning,
             fill=self.fill,
             generation=generation,
-            reply=self._reply,
+            reply_and_serve=self.reply_and_serve,
             held_by_pause=self._held_by_pause,
             hold_by_pause=self._hold_by_pause,
             hop=self._hop_or_run,
             hop_table=self._hop_table,
-            run_safely=self._run_safely,
+            run_for=self._run_for,
             send_hop=self.send_hop,
             send_steps=self._send_steps,
             hold=self.hold,
@@ -345,6 +363,8 @@ class Dispatcher:
         writes = plain and not paused and self.disk_error is None
         conn.context = self._context(client.db, client.resp)
         conn.hot = self._table(client.db, client.resp, reads, writes).get
+        if client.tracking is not None:
+            conn.hot = contexts.find_nothing if client.multi is not None else self._find_tracked
         if client.multi is not None:
             client.multi.outside = conn.hot
             conn.hot = client.multi.table(plain=reads and writes)
@@ -415,9 +435,15 @@ class Dispatcher:
         would have to are not used.
         """
         self.store.notify = notifier(flags, self.broker.send_event)
-        misses = notifies_of_misses(flags)
-        if (self._fused_reads, self._fused_writes) != (not misses, self.store.notify is None):
-            self._fused_reads, self._fused_writes = not misses, self.store.notify is None
+        self._tells_misses = notifies_of_misses(flags)
+        self._choose_fused()
+
+    def _choose_fused(self) -> None:
+        """Use the fused commands that tell nobody as far as nobody has to be told."""
+        reads = not self._tells_misses
+        writes = self.store.notify is None and not self.tracking.is_active
+        if (self._fused_reads, self._fused_writes) != (reads, writes):
+            self._fused_reads, self._fused_writes = reads, writes
             self._tables.clear()
             self.rebind_all()
 
@@ -483,8 +509,8 @@ class Dispatcher:
                     if reply.__class__ is tuple:
                         conn.waiting += hops
                         hops = 0
-                        if reply[0] is None:  # MULTI, EXEC
-                            reply[1](conn)
+                        if reply[0] is None:  # MULTI, EXEC, a client that tracks
+                            fused = reply[1](conn)
                         else:
                             self._reply(conn, reply[0])
                         if conn.blocked:
@@ -574,13 +600,37 @@ class Dispatcher:
                 return self._refuse_http(conn)
             self._count_error(error.text)
             reply = error.encode()
-        self._reply(conn, encode(reply, client.resp))
-        if self.broker.pushes:
-            self.broker.flush()
+        self.reply_and_serve(conn, encode(reply, client.resp))
         if client.close_after_reply:
             conn.blocked = Block.CLOSING
             return True
         return bool(conn.blocked)
+
+    # A client that tracks finds nothing else in its table than `_run_tracked`.
+
+    def _find_tracked(self, _: bytes) -> Callable[[list[bytes]], Any]:
+        return self._tracked
+
+    def _tracked(self, argv: list[bytes]) -> tuple[None, Callable[[Connection], None]]:
+        return None, lambda conn: self._run_tracked(conn, argv)
+
+    def _run_tracked(self, conn: Connection, argv: list[bytes]) -> None:
+        """Run a command the generic way for a client that tracks, and that owners have to know."""
+        client = conn.client
+        if self.broker.pushes:  # what changed before it reads
+            self.broker.flush()
+        reader = reader_of(client)
+        plain: Context = conn.context
+        context: Context = plain if reader is None else (plain, reader)
+        conn.context = context
+        self.execute(conn, argv)
+        if conn.context is context:
+            conn.context = plain
+        state = client.tracking
+        if state is None or not state.given or client.multi is not None:
+            return
+        if not (conn.blocked and conn.retry) and argv[0].lower() != b"client":
+            state.given = False
 
     def _refuse_http(self, conn: Connection) -> Stop:
         """Close on a browser's request at once, as Redis does: a web page may have sent it."""
@@ -619,6 +669,21 @@ class Dispatcher:
             if conn.big_bytes > MAX_UNSENT_REPLY_BYTES and not conn.blocked:
                 self._block(conn, Block.OUTPUT)
 
+    def reply_and_serve(self, conn: Connection, reply: bytes) -> None:
+        """Give a client its reply, and then serve those who wait for what its command has changed;
+        while some of them are tried, the reply is held back.
+        """
+        at = len(conn.out)
+        self._reply(conn, reply)
+        replied = len(conn.out) > at
+        told = self._serve_ready()
+        if told and replied and not conn.blocked and not conn.client.close_after_reply:
+            conn.out[at] = None
+            at += conn.base
+            conn.waiting += 1
+            self.hold(told, lambda: self.fill(conn, at, reply))
+            self._block(conn, Block.REPLY)
+
     def _placeholder(self, conn: Connection) -> int:
         """Keep the reply's place and return its index, -1 when the client wants no reply."""
         conn.waiting += 1
@@ -635,6 +700,18 @@ class Dispatcher:
         if at >= 0 and not conn.closed:
             conn.out[at - conn.base] = reply
         self._filled(conn, 1)
+
+    def answer_later(self, conn: Connection) -> Callable[[bytes], None]:
+        """Let a client wait for the reply to its command; return what gives it."""
+        at = self._placeholder(conn)
+        self._block(conn, Block.REPLY)
+
+        def answer(reply: bytes) -> None:
+            if reply[:1] == b"-":
+                self._count_error(reply[1:-2])
+            self.fill(conn, at, reply)
+
+        return answer
 
     def _filled(self, conn: Connection, count: int) -> None:
         """So many of a client's replies have come: go on when none is missing any more."""
@@ -743,8 +820,8 @@ class Dispatcher:
         peer.pending.append(hop)
 
     def _run_here(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
-        client = conn.client
-        db, resp = client.db, client.resp
+        db, resp, reader = split_context(conn.context)
+        run = self._run_safely if reader is None else partial(self._run_for, reader)
         if self.participant.busy:
             at = self._placeholder(conn)
 
@@ -753,12 +830,13 @@ class Dispatcher:
                     self._filled(conn, 1)
                     return
                 try:
-                    reply = self._run_safely(command, argv, db, resp)
+                    reply = run(command, argv, db, resp)
                 except NeedKeys as need:
-                    self._run_with(conn, at, command, resp, _Rounds(argv, db), need)
+                    rounds = _Rounds(argv, db, reader=reader)
+                    self._run_with(conn, at, command, resp, rounds, need)
                     return
                 if isinstance(reply, Wait):
-                    self._wait_here(conn, at, command, argv, reply)
+                    self._wait_here(conn, at, command, argv, reply, reader)
                     self._serve_ready()
                 else:
                     self._serve_and(lambda: self.fill(conn, at, reply))
@@ -776,27 +854,19 @@ class Dispatcher:
                 self._block(conn, Block.REPLY)
             return bool(conn.blocked)
         try:
-            reply = self._run_safely(command, argv, db, resp)
+            reply = run(command, argv, db, resp)
         except NeedKeys as need:
             if conn.waiting:  # a barrier, as in front of every spanning command
                 return self._block(conn, Block.REPLY, retry=True)
             at = self._placeholder(conn)
-            self._run_with(conn, at, command, resp, _Rounds(argv, db), need)
+            rounds = _Rounds(argv, db, reader=reader)
+            self._run_with(conn, at, command, resp, rounds, need)
             return self._block(conn, Block.REPLY)
         if isinstance(reply, Wait):
-            self._wait_here(conn, self._placeholder(conn), command, argv, reply)
+            self._wait_here(conn, self._placeholder(conn), command, argv, reply, reader)
             self._serve_ready()
-            return bool(conn.blocked)
-        at = len(conn.out)
-        self._reply(conn, reply)
-        replied = len(conn.out) > at
-        told = self._serve_ready()
-        if told and replied and not conn.blocked:
-            conn.out[at] = None
-            at += conn.base
-            conn.waiting += 1
-            self.hold(told, lambda: self.fill(conn, at, reply))
-            return self._block(conn, Block.REPLY)
+        else:
+            self.reply_and_serve(conn, reply)
         return bool(conn.blocked)
 
     def _admit(
@@ -839,6 +909,20 @@ class Dispatcher:
         if store.dirty or store.effects:
             self._log_effects(db, argv)
         return reply if reply.__class__ is Wait else encode(reply, resp)
+
+    def _run_for(
+        self, reader: Reader | None, command: Command, argv: list[bytes], db: int, resp: int
+    ) -> bytes | Wait:
+        """The same for a client that tracks, if it is one."""
+        tracking = self.tracking
+        before, tracking.current = tracking.current, reader
+        try:
+            reply = self._run_safely(command, argv, db, resp)
+            if reader is not None:
+                tracking.ran(command, argv)
+        finally:
+            tracking.current = before
+        return reply
 
     def _call(
         self,
@@ -902,7 +986,7 @@ class Dispatcher:
                 if len(argv) > 2:
                     self.broker.take_news(peer, argv)
                     continue
-                context = self._context(*argv)
+                context = argv
                 hot = self._hop_table(context)
                 continue
             fused = hot(argv[0])
@@ -927,6 +1011,8 @@ class Dispatcher:
         return []
 
     def _hop_table(self, context: Context) -> Callable[[bytes], Any]:
+        if context[0].__class__ is tuple:
+            return contexts.find_nothing
         return self._table(*context, True, self.disk_error is None).get
 
     def _run_and_serve(self, peer: Peer, context: Context, argv: list[bytes]) -> bytes | int:
@@ -945,7 +1031,8 @@ class Dispatcher:
 
     def _execute_hop(self, peer: Peer, context: Context, argv: list[bytes]) -> bytes | int:
         command = resolve(argv)
-        db, resp = context
+        db, resp, reader = split_context(context)
+        run = self._run_safely if reader is None else partial(self._run_for, reader)
         if self.participant.busy:
             handle = self._last_handle + 1
             waited = False
@@ -956,7 +1043,7 @@ class Dispatcher:
                 if ending is _GONE:
                     return  # its client has gone: it must not be handed anything
                 try:
-                    reply = self._run_hop(command, argv, db, resp)
+                    reply = self._run_hop(run, command, argv, db, resp)
                 except NeedKeys as need:
                     reply = _need(need)
                 if isinstance(reply, Wait):
@@ -980,7 +1067,7 @@ class Dispatcher:
                     peer.waiters[handle] = None
                 return handle
         try:
-            reply = self._run_hop(command, argv, db, resp)
+            reply = self._run_hop(run, command, argv, db, resp)
         except NeedKeys as need:
             self._last_handle += 1
             peer.late.append((self._last_handle, _need(need)))
@@ -991,8 +1078,15 @@ class Dispatcher:
             return self._last_handle
         return reply
 
-    def _run_hop(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes | Wait:
-        reply = self._run_safely(command, argv, db, resp)
+    def _run_hop(
+        self,
+        run: Callable[[Command, list[bytes], int, int], bytes | Wait],
+        command: Command,
+        argv: list[bytes],
+        db: int,
+        resp: int,
+    ) -> bytes | Wait:
+        reply = run(command, argv, db, resp)
         return reply if isinstance(reply, Wait) else self._hop_reply(reply)
 
     def _refuse_exec(self, argv: list[bytes], error: ReplyError) -> bytes:
@@ -1035,12 +1129,13 @@ class Dispatcher:
             if deferred is None:
                 continue  # its client has gone, and the owner did not know yet
             if reply[:1] == NEED:
-                conn, at, argv, (db, resp) = deferred
+                conn, at, argv, context = deferred
                 if resolve(argv).spec.name == _EXEC:
                     Wider(self.transactions, conn, at, argv).send()
                     self.server.stats.script_retries += 1
                     continue
-                rounds = _Rounds(argv, db)
+                db, resp, reader = split_context(context)
+                rounds = _Rounds(argv, db, reader=reader)
                 self._run_with(conn, at, resolve(argv), resp, rounds, _needed(reply))
             else:
                 self.fill(deferred[0], deferred[1], reply)
@@ -1157,17 +1252,28 @@ class Dispatcher:
             blocking.serve_ready()
         if self.broker.pushes:
             self.broker.flush()
+        if self.tracking.due:
+            self.tracking.end_turn()
+            if self.broker.pushes:
+                self.broker.flush()
 
     def _attempt(self, waiter: Waiter) -> bytes | None:
         """Run a blocked command again; None if it still has to wait."""
-        reply = self._run_safely(waiter.command, waiter.argv, waiter.db, waiter.resp)
+        command, argv = waiter.command, waiter.argv
+        reply = self._run_for(waiter.reader, command, argv, waiter.db, waiter.resp)
         return None if isinstance(reply, Wait) else reply
 
     def _let_go(self, claim: Claim) -> None:
         self._send_done(self.participant.let_go(claim))
 
     def _wait_here(
-        self, conn: Connection, at: int, command: Command, argv: list[bytes], wait: Wait
+        self,
+        conn: Connection,
+        at: int,
+        command: Command,
+        argv: list[bytes],
+        wait: Wait,
+        reader: Reader | None = None,
     ) -> None:
         """Block a client of ours by our keys."""
         if conn.closed:
@@ -1187,6 +1293,7 @@ class Dispatcher:
             lambda reply: self.fill(conn, at, reply),
             None,
         )
+        waiter.reader = reader
         self._block(conn, Block.KEYS)
         self.blocking.add(waiter)
 
@@ -1209,7 +1316,9 @@ class Dispatcher:
             peer.notes.append((handle, OFFER))
 
         asks = command.write and not wait.on_nokey
-        waiter = Waiter(command, argv, *context, wait, self.now_ms, answer, offer if asks else None)
+        db, resp, reader = split_context(context)
+        waiter = Waiter(command, argv, db, resp, wait, self.now_ms, answer, offer if asks else None)
+        waiter.reader = reader
         peer.waiters[handle] = waiter
         self.blocking.add(waiter)
 
@@ -1225,9 +1334,14 @@ class Dispatcher:
         elif wait.ending is not None:
             wait.peer.notes.append((handle, wait.ending))
 
-    def take_notes(self, peer: Peer, notes: list[tuple[int, int]]) -> None:
-        """Deal with what a peer says of blocked commands: of its clients here, of ours there."""
+    def take_notes(self, peer: Peer, notes: list[tuple[Any, int]]) -> None:
+        """Deal with what a peer says of blocked commands: of its clients here, of ours there; and
+        of what our clients have cached.
+        """
         for handle, what in notes:
+            if what in TRACKING_NOTES:
+                self.tracking.hear(peer.worker, handle, what)
+                continue
             if what == OFFER:
                 self._offered(peer, handle)
                 continue
@@ -1339,6 +1453,8 @@ class Dispatcher:
         client = conn.client
         if spanning.prepare is not None:
             argv = [*argv[: command.skip], *spanning.prepare(client, tuple(argv[command.skip :]))]
+        *_, reader = split_context(conn.context)
+        tracked = () if reader is None else (reader,)
         workers = self.server.workers
         if workers == 1 and not spanning.supervisor:
             reply = self._span_alone(command, argv, client.db, client.resp)
@@ -1369,7 +1485,7 @@ class Dispatcher:
                 ordinals[worker].append(ordinal)
             for worker, part_argv in argvs.items():
                 part = (db, tuple(keys[worker]), command.write, part_argv, client.resp, client.db)
-                parts[worker] = marshal.dumps(part, 2)
+                parts[worker] = marshal.dumps(part + tracked, 2)
         else:
             locked = () if spanning.locks is LockScope.NOTHING else None
             if spanning.locks is LockScope.STORE:
@@ -1408,12 +1524,12 @@ class Dispatcher:
 
     def decode_part(self, blob: bytes) -> Part:
         """Return a part as the participant wants it."""
-        db, keys, write, argv, resp, client_db, *borrowing = marshal.loads(blob)
+        db, keys, write, argv, resp, client_db, *more = marshal.loads(blob)
         if argv is None:
-            return Part(db, keys, write, Transacted(resp, client_db, write))
-        if borrowing:
-            return Part(db, keys, write, Borrowing(argv, resp, client_db, *borrowing))
-        return Part(db, keys, write, (argv, resp, client_db))
+            return Part(db, keys, write, Transacted(resp, client_db, write, *more))
+        if len(more) > 1:
+            return Part(db, keys, write, Borrowing(argv, resp, client_db, *more))
+        return Part(db, keys, write, (argv, resp, client_db, *more))
 
     def on_message(self, message: m.Message) -> bool:
         """Take what the coordinator says of spanning commands; False if it is about something
@@ -1439,7 +1555,9 @@ class Dispatcher:
         elif kind == m.MORE:
             self.borrower.more(*rest)
         elif kind == m.EXECUTE:
+            self.tracking.ticket = rest[0]
             self.borrower.execute(*rest)
+            self.tracking.ticket = 0
             self.borrower.parts[rest[0]].told += self._serve_ready()
         elif kind == m.APPLY:
             done = self.borrower.apply(*rest)
@@ -1473,9 +1591,17 @@ class Dispatcher:
         if isinstance(command_of_part, (Borrowing, Transacted)):
             self.borrower.granted(ticket)
             return NOT_DONE
-        argv, resp, db = command_of_part
+        argv, resp, db, *more = command_of_part
         command = resolve(argv)
+        tracking = self.tracking
+        tracking.ticket = ticket
+        if more:
+            (tracking.current,) = more
         reply = self._part_reply(command, argv, db, resp)
+        if more:
+            tracking.ran(command, argv)
+            tracking.current = None
+        tracking.ticket = 0
         store = self.store
         store.dirty_total += store.dirty
         if part.write and self.segment is not None:
@@ -1566,12 +1692,14 @@ class Dispatcher:
         if conn.waiting:  # a barrier: all our earlier commands first
             return self._block(conn, Block.REPLY, retry=True)
         client = conn.client
+        *_, reader = split_context(conn.context)
         at = self._placeholder(conn)
         if command.blocks:
             self._block(conn, Block.KEYS)
             conn.wait = self.spread_waits.begin(conn, at, command, argv, client.db, client.resp)
             return True
-        self._send_borrowing(conn, at, command, client.resp, _Rounds(argv, client.db))
+        rounds = _Rounds(argv, client.db, reader=reader)
+        self._send_borrowing(conn, at, command, client.resp, rounds)
         return self._block(conn, Block.REPLY)
 
     def _send_borrowing(
@@ -1583,7 +1711,7 @@ class Dispatcher:
         rounds: _Rounds,
         wait: SpreadWait | None = None,
     ) -> None:
-        argv, db, extra, everything, names, _ = rounds
+        argv, db, extra, everything, names, _, reader = rounds
         keys: dict[int, list[bytes]] = {}
         if everything:
             keys = {worker: [] for worker in range(self.server.workers)}
@@ -1597,7 +1725,7 @@ class Dispatcher:
         several = everything or any(one != db for one, _ in extra)
         several |= spans_databases(command, argv, db)
         waiter = None if wait is None else (self.server.index, wait.handle, wait.kind, wait.keys)
-        borrowing = (argv, resp, db, executor, extra, everything, names, waiter)
+        borrowing = (argv, resp, db, executor, extra, everything, names, waiter, reader)
         parts = {
             worker: marshal.dumps(
                 (
@@ -1627,6 +1755,18 @@ class Dispatcher:
         """Run a borrowing command here, its executor, where all its values are now; return the
         reply, or NEED and the keys that it needs too, and its effects.
         """
+        tracking = self.tracking
+        tracking.current = borrowing.reader
+        try:
+            return self._run_borrowed(borrowing)
+        finally:
+            if borrowing.reader is not None:
+                tracking.ran(resolve(borrowing.argv), borrowing.argv)
+            tracking.current = None
+
+    def _run_borrowed(
+        self, borrowing: Borrowing
+    ) -> tuple[bytes | list[bytes], list[Sequence[bytes]]]:
         argv, resp, db = borrowing.argv, borrowing.resp, borrowing.db
         command = resolve(argv)
         store = self.store

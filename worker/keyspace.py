@@ -299,6 +299,7 @@ class Store:
             (`add_listener`); None when nobody does.
         transfer: the connection of MIGRATE, `worker.migrate.transfer`.
         transactions: runs what homes send of a MULTI.
+        tracking: who caches what, `worker.tracking.Tracking`; None before the worker serves.
         on_flush: called as `on_flush(db, other)` before a database is emptied, or gets the contents
             of `other`; None when nobody listens.
     """
@@ -323,6 +324,7 @@ class Store:
         self.borrowed: Lent | None = None  # of the command in steps that runs
         self.trial: Trial | None = None  # the run that may be taken back (`worker/trial.py`)
         self.transactions: Any  # worker.multi.Transactions
+        self.tracking: Any = None
         # worker.scripting.service.Scripting, made at its first use
         self.scripting: Any = None
         self.active_expire = True
@@ -424,6 +426,11 @@ class Store:
             self.expired_subkeys,
             self.dirty_total,
         ) = figures
+
+    def flushed(self) -> None:
+        """Say that one or all databases were emptied, or loaded anew, to those who cache keys."""
+        if self.tracking is not None:
+            self.tracking.flushed()
 
     def has(self, db: int, key: bytes) -> bool:
         """Tell whether a key of this partition is stored, expired or not."""

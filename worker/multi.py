@@ -44,9 +44,8 @@ from shoal.proto.spec import CommandFlag
 from shoal.worker.client import Client, Link, ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.contexts import is_paused_with_writes
-from shoal.worker.direct import BIG_REPLY
 from shoal.worker.exec_plan import Plan, plan_of
-from shoal.worker.peers import NUMBERS_PER_LIFE, TOUCHED, Peer
+from shoal.worker.peers import NUMBERS_PER_LIFE, TOUCHED, Context, Peer, split_context
 from shoal.worker.registry import (
     COMMANDS,
     LATER,
@@ -59,6 +58,7 @@ from shoal.worker.registry import (
     resolve,
     spans_databases,
 )
+from shoal.worker.tracking import Reader, reader_of, trial_of
 from shoal.worker.trial import Trial
 from shoal.worker.watch import Watches
 
@@ -86,6 +86,7 @@ _SYNCING: Final = frozenset({"debug", "waitaof"})
 # Asks the supervisor.
 _CALLS: Final = "config|set"
 _CONTEXT_CHANGERS: Final = frozenset({"select", "hello", "auth"})
+_TRACKING_CHANGERS: Final = frozenset({"client|tracking", "client|caching"})
 _EXECS: Final = (b"EXEC", b"exec")
 _ANY: Final = (0, 2)  # the context of a request to which it means nothing
 _MARSHALLED: Final = b"["  # what a marshalled list begins with, and no reply
@@ -325,9 +326,9 @@ class Ways:
     held_by_pause: Callable[[bool], bool]
     hold_by_pause: Callable[[Connection], bool]
     hop: Callable[[Connection, Command, list[bytes], int], bool]
-    hop_table: Callable[[tuple[int, int]], Hot]
-    reply: Callable[[Connection, bytes], None]
-    run_safely: Callable[[Command, list[bytes], int, int], Reply]
+    hop_table: Callable[[Context], Hot]
+    reply_and_serve: Callable[[Connection, bytes], None]
+    run_for: Callable[[Reader | None, Command, list[bytes], int, int], Reply]
     send_hop: Callable[[Peer, Hop], None]
     send_steps: Callable[..., None]
     hold: Callable[[Sequence[Waiter], Callable[[], None]], None]
@@ -416,6 +417,7 @@ class Transactions:
         transaction.outside = conn.hot
         conn.hot = hot
         conn.out.append(OK)
+        client.last_command = b"multi"
         self._multi.calls += 1
 
     def _execute_now(self, conn: Connection) -> None:
@@ -441,10 +443,7 @@ class Transactions:
             self.ways.count_error(error.text)
             reply = error.encode()
         if reply is not LATER:
-            if reply.__class__ is not bytes or len(reply) >= BIG_REPLY:
-                self.ways.reply(conn, encode(reply, client.resp))
-            else:
-                conn.out.append(reply)
+            self.ways.reply_and_serve(conn, encode(reply, client.resp))
             if client.close_after_reply:
                 conn.blocked = Block.CLOSING
 
@@ -534,6 +533,9 @@ class Transactions:
             transaction.commands.clear()
             if isinstance(client.link, Connection):
                 client.link.hot = transaction.outside
+            if client.tracking is not None:
+                client.tracking.given = False
+                client.link.state_changed()
 
     # -- watching, at the home -------------------------------------------------------------------
 
@@ -767,7 +769,11 @@ class Transactions:
         return (wanted.pop() if wanted else self.index), at_home, asks
 
     def _run_here(self, conn: Connection, transaction: Transaction) -> Node | bytes:
-        """Run all of a transaction now: everything that it needs is here."""
+        """Run all of a transaction now: everything that it needs is here.
+
+        Who gives its client the reply then calls `Ways.serve_ready`: what is told of the
+        transaction comes behind.
+        """
         client = conn.client
         watching = client.watching
         if watching is not None:
@@ -811,18 +817,12 @@ class Transactions:
             conn.out.append(reply)
             self.ways.serve_ready()
             return LATER
-        told = self.ways.serve_ready()
-        if not told or client.close_after_reply:
-            return reply
-        at = _place(conn)
-        self.ways.hold(told, lambda: self.ways.fill(conn, at, reply))
-        self.ways.block(conn, Block.REPLY)
-        return LATER
+        return reply
 
     def _run_step(self, client: Client, command: Command, argv: list[bytes]) -> bytes:
         """Run one command of a client whose keys, if any, are all here."""
         if command.on_keys:
-            return self._run_in_block(command, argv, client.db, client.resp)
+            return self._run_in_block(command, argv, client.db, client.resp, reader_of(client))
         if command.scope is Scope.CLIENT:
             reply = self.run_at_home(client, command, argv)
             assert reply is not None, argv[0]
@@ -894,7 +894,7 @@ class Transactions:
         self._store.dirty = 0  # all is logged
         self._store.effects = None
         if replies is None:
-            return NULL_ARRAY.encode(items[0][1])
+            return NULL_ARRAY.encode(split_context(items[0])[1])
         return _answer_of(replies, joined=joined)
 
     def refuse(self, argv: list[bytes]) -> None:
@@ -921,10 +921,11 @@ class Transactions:
         logged, times = len(pieces), 0
         replies: list[bytes] = []
         db = resp = 0
+        reader: Reader | None = None
         hot: Hot
         for item in items:
             if item.__class__ is tuple:
-                db, resp = item
+                db, resp, reader = split_context(item)
                 hot = self.ways.hop_table(item)
                 continue
             fused = hot(item[0])
@@ -934,7 +935,7 @@ class Transactions:
             elif reply.__class__ is tuple:
                 replies += reply
             else:
-                replies.append(self._run_in_block(resolve(item), item, db, resp))
+                replies.append(self._run_in_block(resolve(item), item, db, resp, reader))
             if len(pieces) != logged:
                 logged = len(pieces)
                 times += 1
@@ -975,16 +976,17 @@ class Transactions:
         trial = Trial(self._store)
         replies: list[bytes] = []
         db = resp = 0
+        reader: Reader | None = None
         try:
             for item in items:
                 if item.__class__ is tuple:
-                    db, resp = item
+                    db, resp, reader = split_context(item)
                     continue
                 command = resolve(item)
                 if command.scope is Scope.KEYSPACE:
                     trial.keep_for(command, item, db)
                 try:
-                    reply = self.ways.run_safely(command, item, db, resp)
+                    reply = self.ways.run_for(reader, command, item, db, resp)
                 except NeedKeys:
                     if not trial.sealed:
                         raise
@@ -1000,10 +1002,12 @@ class Transactions:
             segment.end_block(several=len(replies) > 1)
         return replies
 
-    def _run_in_block(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes:
+    def _run_in_block(
+        self, command: Command, argv: list[bytes], db: int, resp: int, reader: Reader | None
+    ) -> bytes:
         if command.spanning is not None and not command.spec.keys:  # there is one partition
             return encode(self.ways.span_alone(command, argv, db, resp), resp)
-        return encode(self.ways.run_safely(command, argv, db, resp), resp)
+        return encode(self.ways.run_for(reader, command, argv, db, resp), resp)
 
 
 class _Finish:
@@ -1165,7 +1169,7 @@ class Spread(_Finish):
         for worker, (db, keys) in self.plan.locks.items():
             watched = 0 if watching is None else watching.counts.get(worker, 0)
             number = watching.number if watching is not None and watched else 0
-            part = (db, keys, write, None, number, watched)
+            part = (db, keys, write, None, number, watched, reader_of(self._client))
             parts[worker] = marshal.dumps(part, MARSHAL_VERSION)
         self._transactions.leave_to_parts(self._client)
         self._take_place()
@@ -1201,12 +1205,15 @@ class Wider:
         self._transactions, self._conn, self._at = transactions, conn, at
         _, _, self._joined, _, items = marshal.loads(request[2])
         self._write = request[1] == WRITE
+        _, _, self._reader = split_context(items[0])
         self.plan = transactions.plan(items, ())
 
     def send(self) -> None:
         """Send it to the coordinator."""
         parts = {
-            worker: marshal.dumps((db, keys, self._write, None, 0, 0), MARSHAL_VERSION)
+            worker: marshal.dumps(
+                (db, keys, self._write, None, 0, 0, self._reader), MARSHAL_VERSION
+            )
             for worker, (db, keys) in self.plan.locks.items()
         }
         self._transactions.ways.send_steps(self, parts, self._write)
@@ -1237,23 +1244,26 @@ def block_of(
     client: Client, steps: Sequence[Step], with_text: Callable[[list[bytes]], list[bytes]]
 ) -> Iterator[Any]:
     """Yield the commands of a queue that concern keys, each under its context, which is yielded
-    when it changes: (database, protocol), as it is at the beginning, or as SELECT and HELLO in the
-    queue will have made it.
+    when it changes: as it is at the beginning, or as SELECT, HELLO and CLIENT TRACKING in the queue
+    will have made it.
     """
-    context = (client.db, client.resp)
+    context = context_of(client)
     yield context
     trial: Client | None = None
     for command, argv in steps:
         if command.on_keys:
             # Who runs it may not know the script.
             yield argv if command.scope is Scope.KEYSPACE else with_text(argv)
-        elif command.spec.name in _CONTEXT_CHANGERS:
+        elif command.spec.name in _CONTEXT_CHANGERS or command.spec.name in _TRACKING_CHANGERS:
             if trial is None:
                 trial = StandIn(client, None).client
             with suppress(ReplyError):
-                command.handler(trial, *argv[1:])
-            if (trial.db, trial.resp) != context:
-                context = (trial.db, trial.resp)
+                if command.spec.name in _CONTEXT_CHANGERS:
+                    command.handler(trial, *argv[1:])
+                else:
+                    trial.tracking = trial_of(trial.tracking, argv)
+            if context_of(trial) != context:
+                context = context_of(trial)
                 yield context
 
 
@@ -1262,6 +1272,12 @@ def _answer_of(replies: list[bytes], *, joined: bool) -> bytes:
     if joined:
         return b"*%d\r\n%b" % (len(replies), b"".join(replies))
     return marshal.dumps(replies, MARSHAL_VERSION)
+
+
+def context_of(client: Client) -> Context:
+    """Return the context of a client's next command."""
+    plain, reader = (client.db, client.resp), reader_of(client)
+    return plain if reader is None else (plain, reader)
 
 
 def claim_of(request: list[bytes]) -> tuple[int | None, tuple[bytes, ...] | None]:
@@ -1277,7 +1293,7 @@ def claim_of(request: list[bytes]) -> tuple[int | None, tuple[bytes, ...] | None
     db = 0
     for item in marshal.loads(request[2])[4]:
         if isinstance(item, tuple):
-            db = item[0]
+            db = split_context(item)[0]
             continue
         command = resolve(item)
         spec = command.spec

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from shoal.worker.broker import Broker
     from shoal.worker.client import Client
     from shoal.worker.multi import Transactions
+    from shoal.worker.tracking import Tracking
 
 
 @dataclass(slots=True)
@@ -120,6 +121,7 @@ class Server:
         self.on_reset_stats: Callable[[], None] = _nothing
         self.sampler = Sampler()
         self.transactions: Transactions  # the dispatcher's
+        self.tracking: Tracking  # likewise
 
     def set_pause(self, until_ms: int, writes_only: bool) -> None:
         """Start, extend or (until_ms 0) end a pause; as in Redis it never becomes shorter or

@@ -213,7 +213,7 @@ class Mesh:
         for node in self.nodes:
             dispatcher = node.dispatcher
             news = any(peer is not None and peer.has_news() and peer.up for peer in node.peers)
-            pushes = dispatcher.broker.pushes
+            pushes = dispatcher.broker.pushes or dispatcher.tracking.due
             ours = dispatcher.flushable or dispatcher.resumable or pushes
             if news or node.uplink.messages or ours:
                 found.append(lambda node=node: self.turn(node))  # type: ignore[misc]

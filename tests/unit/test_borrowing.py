@@ -382,7 +382,7 @@ class AnswersBeforeItIsLogged(Coordinator):
     "mutant", [AppliesAgain, TrustsEarlierAttempts, ForgetsEffects, AnswersBeforeItIsLogged]
 )
 def test_a_broken_rule_shows(mutant: type[Coordinator]) -> None:
-    for seed in range(30):
+    for seed in range(90):
         try:
             run_with_deaths(seed, mutant, MOVES)
         except (AssertionError, KeyError):

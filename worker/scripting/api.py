@@ -219,6 +219,9 @@ class ScriptRun:
         """Let a script of this name run over `ks`, which has declared `keys`."""
         store = self._store
         around = self._around
+        tracking = store.tracking
+        if tracking is not None and tracking.current is not None:
+            self._run = self._run_tracked  # type: ignore[method-assign]
         self._view = ks
         self._db = self._home_db = ks.db.index
         self._declared = keys
@@ -255,6 +258,7 @@ class ScriptRun:
         store.log = self._log_before
         self.running = False
         self._client = None
+        self.__dict__.pop("_run", None)
         trial, self._trial = self._trial, None
         if self.need is not None:
             if self.slow:
@@ -468,6 +472,12 @@ class ScriptRun:
         dirty, effects = store.dirty, store.effects
         if dirty or effects:
             self._take(dirty, [tuple(argv)] if effects is None else effects)
+        return reply
+
+    def _run_tracked(self, plan: _Plan, argv: list[bytes], first: Any) -> bytes:
+        """The same for a client that tracks: what the calls read, it has read."""
+        reply = ScriptRun._run(self, plan, argv, first)
+        self._store.tracking.ran(plan.command, argv)
         return reply
 
     def _take(self, dirty: int, effects: list[tuple[bytes, ...]]) -> None:
