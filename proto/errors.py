@@ -1164,6 +1164,11 @@ def keys_keep_changing() -> ReplyError:
     return try_again("the keys that the command needs keep changing")
 
 
+def command_ended_its_worker() -> ReplyError:
+    """Build the error of a command over partitions that is given up."""
+    return ReplyError("ERR the worker that ran the command died twice: it was not executed")
+
+
 def script_sealed() -> ReplyError:
     """Build the error of a script that uses a key of another partition after MIGRATE, which can't
     be taken back.

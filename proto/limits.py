@@ -114,6 +114,10 @@ MAX_CALLS_TO_FIND_KEYS: Final = 4096
 MAX_LEARNED_CALLS: Final = 1024
 LEARNED_USES: Final = 1000
 
+# Deaths of executors in the steps of one ticket, after which the step is given up: well before the
+# server is (five deaths of a worker in a minute).
+MAX_STEP_DEATHS: Final = 2
+
 # Connections accepted in one turn of the supervisor, so that spanning commands are not held up by a
 # flood of them.
 ACCEPTS_PER_TURN: Final = 64

@@ -17,8 +17,8 @@ Spanning commands (`supervisor/coordinator.py`, `worker/participant.py`):
 - parts: dict of worker number to blob; blob: bytes only workers read, the part for that worker.
 - write: bool, some part may change keys.
 - ticket: int, ascending over all spanning commands; participants: tuple of worker numbers.
-- steps: empty for one-shot commands; else (executor, lenders, blob) of each step of a command that
-  runs in steps (`supervisor/steps.py`).
+- steps: empty for one-shot commands; else (executor, lenders, blob, number of commands) of each
+  step of a command that runs in steps (`supervisor/steps.py`).
 - mode: RUN, or RELOCK: the part stands in the log (or was a read, and answered), or was granted;
   take the locks again, run nothing, answer nothing.
 - reply: any object marshal takes; replies: dict of worker number to reply; the home merges them.

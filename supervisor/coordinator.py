@@ -103,7 +103,7 @@ class Coordinator:
         ref: int,
         parts: dict[int, bytes],
         write: bool,
-        steps: Sequence[tuple[int, tuple[int, ...], bytes | None]] = (),
+        steps: Sequence[tuple[int, tuple[int, ...], bytes | None, int]] = (),
     ) -> Outgoing:
         """Give a home's command a ticket, or refuse it; `parts` belongs to the coordinator from now
         on. It is not empty: a ticket ends with the answer of its last part. If there are steps

@@ -14,6 +14,10 @@ lenders. All locks are held from before the first step until after the last, so 
 - Until CLOSING nothing is in a log. The coordinator keeps the effects of all steps that have ended:
   so whoever comes back with an empty memory gets its own again, and a step that had not ended
   begins anew, as another *attempt*. Messages of an earlier attempt are dropped.
+- A step that ends its executor each time it runs is not tried for ever: at the ticket's second such
+  death it is given up. Its commands are answered with an error, as ones that have failed, and the
+  ticket goes on: nothing of the step has left its executor, so there is nothing to take back, and
+  what the other steps do counts, as that of the other commands of a transaction in which one fails.
 - In CLOSING every worker with effects logs them under the ticket, with the last APPLY, and says
   DONE. A worker that dies then has them in its log, or gets them all again.
 """
@@ -25,7 +29,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from shoal.proto import errors
-from shoal.proto.limits import MAX_FRAME_BYTES
+from shoal.proto.limits import MAX_FRAME_BYTES, MAX_STEP_DEATHS
 from shoal.proto.messages import APPLY, EXECUTE, LEND, LOAN, LOCK, MORE, RELOCK, RUN, Message
 
 Outgoing = list[tuple[int, Message]]
@@ -38,11 +42,13 @@ class Step(NamedTuple):
         executor: the worker that runs it.
         lenders: other workers that lend it values.
         blob: what is run, None for what the parts themselves say.
+        commands: how many these are.
     """
 
     executor: int
     lenders: tuple[int, ...]
     blob: bytes | None
+    commands: int
 
 
 class Steps:
@@ -72,6 +78,7 @@ class Steps:
         self._applying: set[int] = set()  # who has not taken yet what it was sent last
         self._left: set[int] | None = None  # in CLOSING: who has not logged
         self._aborted = False
+        self._deaths = 0  # of executors, while they ran a step
         self._reply_bytes = 0
         self.size_bytes = 0
         self.ended = False
@@ -148,17 +155,21 @@ class Steps:
         if attempt != self._attempt:
             return []
         assert worker == self._step.executor
-        assert self.replies is not None
         self._reply_bytes += sum(map(_size_of, replies))
         if self._reply_bytes > MAX_FRAME_BYTES // 2:  # they have to fit into the ANSWER
             replies = [errors.reply_too_large().encode()] * len(replies)
-        self.replies += replies
         for whose, chunks in self._told.items():
             self._chunks.setdefault(whose, []).extend(chunks)
             self._sent.setdefault(whose, 0)
         if worker in self._chunks:
             self._sent[worker] = len(self._chunks[worker])
         self._told = {}
+        self._end_step(replies)
+        return self.advance(down)
+
+    def _end_step(self, replies: list[object]) -> None:
+        assert self.replies is not None
+        self.replies += replies
         self._executing = self._begun = False
         self._lent.clear()
         self._attempt += 1
@@ -166,7 +177,6 @@ class Steps:
         if self._at == len(self._steps):
             self._left = set(self._chunks)
             self.ended = not self._left
-        return self.advance(down)
 
     def on_apply_more(self, worker: int, down: AbstractSet[int]) -> Outgoing:
         """A worker has taken a piece of its effects that was not the last."""
@@ -262,7 +272,14 @@ class Steps:
         step = self._step
         lost = worker == step.executor or (worker in step.lenders and worker not in self._lent)
         if self._begun and lost:
-            self._begin_again()
+            self._deaths += self._executing
+            self._forget_told()
+            if self._executing and self._deaths >= MAX_STEP_DEATHS:
+                self._end_step([errors.command_ended_its_worker().encode()] * step.commands)
+                if self.ended:
+                    return []
+            else:
+                self._begin_again()
         if worker in self._granted:
             return [relock]
         return [(worker, (LOCK, number, blob, everyone, RUN))]
@@ -272,6 +289,9 @@ class Steps:
         self._attempt += 1
         self._begun = self._executing = False
         self._lent.clear()
+        self._forget_told()
+
+    def _forget_told(self) -> None:
         self.size_bytes -= sum(len(chunk) for chunks in self._told.values() for chunk in chunks)
         self._told = {}
 

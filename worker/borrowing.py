@@ -496,8 +496,13 @@ class Borrower:
             for db, key in places
             for other in (exchanged if db in exchanged else (db,))
         }
+        lent = self._store.borrowed
+        assert lent is not None
         for db, key in everywhere:
-            yield self._effect_of_value(db, key)
+            is_known = self._owner(key) == self._index or lent.has(db, key)
+            # A stand-in may have been deleted; more than that needs the value.
+            if is_known or self._store.view(db).stored(key) is None:
+                yield self._effect_of_value(db, key)
 
     def _tell(self, ticket: int, part: _Part) -> None:
         """Send the next chunk of the effects: those of one worker."""

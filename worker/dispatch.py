@@ -1742,7 +1742,7 @@ class Dispatcher:
         self._last_ref += 1
         self._refs[self._last_ref] = _Span(conn, at, command, {}, resp, rounds, wait)
         lenders = tuple([worker for worker in parts if worker != executor])
-        steps = ((executor, lenders, None),)
+        steps = ((executor, lenders, None, 1),)
         self.uplink.messages.append((SPAN, self._last_ref, parts, command.write, steps))
 
     def _owner(self, key: bytes) -> int:

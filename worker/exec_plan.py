@@ -51,7 +51,7 @@ class Plan:
     """
 
     locks: dict[int, Lock] = field(default_factory=dict)
-    steps: list[tuple[int, tuple[int, ...], bytes]] = field(default_factory=list)
+    steps: list[tuple[int, tuple[int, ...], bytes, int]] = field(default_factory=list)
     commands: list[tuple[Command, int]] = field(default_factory=list)
     places: list[list[tuple[int, int]]] = field(default_factory=list)
 
@@ -158,7 +158,7 @@ class _Planner:
         self, executor: int, lenders: tuple[int, ...], items: list[tuple[int, tuple[Any, ...]]]
     ) -> None:
         blob = marshal.dumps([item for _, item in items], MARSHAL_VERSION)
-        self.plan.steps.append((executor, lenders, blob))
+        self.plan.steps.append((executor, lenders, blob, len(items)))
         for ordinal, _ in items:
             self.plan.places[ordinal].append((executor, self._ran))
             self._ran += 1

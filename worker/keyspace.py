@@ -761,12 +761,28 @@ class Keyspace:
         elif old.__class__ is not bytes:  # its place in the table is kept
             self._uncount(old)
         table[key] = value
+        self._recount(slot, value)
+
+    def put_back_expire(self, key: bytes, value: Value, expire_ms: int) -> None:
+        """Let a collection have the expire time that it had, likewise: what is stored at key, or
+        `value` if that was removed.
+        """
+        stored = self.stored(key)
+        if stored is None:
+            value.expire_ms = expire_ms
+            self.put_back(key, value)
+        else:
+            self._uncount(stored)
+            stored.expire_ms = expire_ms
+            self._recount(key_slot(key), stored)
+
+    def _recount(self, slot: int, value: Value) -> None:
         expire_ms = expire_of(value)
         if expire_ms:
-            db.volatile += 1
+            self._db.volatile += 1
             self._hint(slot, expire_ms)
         if value.__class__ is Hash and value.times is not None:
-            db.subexpiry += 1
+            self._db.subexpiry += 1
             self._hint(slot, value.earliest())
 
     def changed(self, key: bytes) -> None:

@@ -5,7 +5,8 @@ partitions when it has written already. What it has done is undone then, and it 
 those keys. So a trial keeps two lists while it goes on:
 
 - how to undo each change, the last one first: what was stored at a key before the run's first write
-  to it, the tables of a database that it empties;
+  to it, a copy, or of a big value what of it is changed (`worker/undo.py`); the tables of a
+  database that it empties;
 - what is to be told if the run stays: keyspace events, messages, errors to be counted, and which
   keys have changed, for those who wait for keys, watch them or track them. Nobody hears of anything
   before.
@@ -21,7 +22,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from shoal.proto.slots import key_slot
-from shoal.worker.values import twin_of
+from shoal.worker.keyspace import expire_of
+from shoal.worker.undo import undo_of
+from shoal.worker.values import is_big, twin_of
 
 if TYPE_CHECKING:
     from shoal.worker.keyspace import Store
@@ -30,6 +33,11 @@ if TYPE_CHECKING:
 
 # To a read-only script these are writes too (MAY_REPLICATE, a flag that COMMAND does not show).
 MAY_REPLICATE: Final = frozenset({b"pfcount", b"publish", b"spublish"})
+
+# These take the whole value away, and leave it as it is.
+_TAKE_ALL: Final = frozenset({b"del", b"unlink", b"getdel"})
+
+_CHANGE_EXPIRE: Final = frozenset({b"expire", b"pexpire", b"expireat", b"pexpireat", b"persist"})
 
 # What goes over the network can't be taken back.
 SENDS: Final = b"migrate"
@@ -102,9 +110,36 @@ class Trial:
         """Remember what a command with keys may change, all of which are here."""
         self.count(command)
         if may_change(command):
-            for place in places_of(command, argv, db, self._store.count):
-                self.keep(*place)
+            self.keep_places(command, argv, places_of(command, argv, db, self._store.count))
             self.sealed |= command.name == SENDS
+
+    def keep_places(
+        self, command: Command, argv: Sequence[bytes], places: Sequence[tuple[int, bytes]]
+    ) -> None:
+        """The same, `places` being what it names."""
+        for db, key in places:
+            if (db, key) in self._kept:
+                continue
+            if len(places) == 1 and self._keep_part(command, argv, db, key):
+                continue
+            self.keep(db, key, intact=command.name in _TAKE_ALL)
+
+    def _keep_part(self, command: Command, argv: Sequence[bytes], db: int, key: bytes) -> bool:
+        """Remember what a command on a big value changes in it, if that will do."""
+        view = self._store.view(db)
+        value = view.stored(key)
+        if value is None or not is_big(value):
+            return False
+        if command.name in _CHANGE_EXPIRE:
+            # A time that has passed takes the value away, as it is.
+            self._whole.add(id(value))
+            self._changes.append(partial(view.put_back_expire, key, value, expire_of(value)))
+            return True
+        undo = undo_of(command.name, argv, value)
+        if undo is None:
+            return False
+        self._changes.append(lambda: undo(view.stored(key)))
+        return True
 
     def keep_database(self, db: int) -> None:
         """Remember all of a database that is about to be emptied."""

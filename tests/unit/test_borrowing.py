@@ -333,7 +333,14 @@ def _reads_again(argv: Sequence[bytes]) -> bool:
     return set(words[len(words) // 2 :]) != {b">"}
 
 
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No step is given up: here workers die far more often than they do."""
+    monkeypatch.setattr(steps, "MAX_STEP_DEATHS", 1 << 30)
+
+
 @pytest.mark.parametrize("seed", range(8))
+@pytest.mark.usefixtures("endless")
 def test_a_command_is_done_once_whoever_dies(seed: int) -> None:
     with repeat(seed):
         run_with_deaths(seed, Coordinator)
@@ -381,6 +388,7 @@ class AnswersBeforeItIsLogged(Coordinator):
 @pytest.mark.parametrize(
     "mutant", [AppliesAgain, TrustsEarlierAttempts, ForgetsEffects, AnswersBeforeItIsLogged]
 )
+@pytest.mark.usefixtures("endless")
 def test_a_broken_rule_shows(mutant: type[Coordinator]) -> None:
     for seed in range(90):
         try:
@@ -548,3 +556,103 @@ def test_of_a_stream_only_what_is_read_is_lent(line: bytes) -> None:
     assert caller.take()[:1] == b"*"
     assert lent
     assert sum(lent) < 2000
+
+
+# -- what ends its executor ------------------------------------------------------------------------
+
+DEADLY: Final = b"deadly"
+
+
+class DeadlyMesh(MortalMesh):
+    """A worker dies when it is about to run what has DEADLY in it."""
+
+    def __init__(self) -> None:
+        super().__init__(WORKERS, Random(1), Coordinator)
+
+    def hear(self, node: Node) -> bool:
+        if node.down and node.down[0][0] == m.EXECUTE:
+            _, ticket, _, blob = node.down[0]
+            command: Any = node.dispatcher.borrower.parts[ticket].command
+            if DEADLY in (b" ".join(command.argv) if blob is None else blob):
+                self.kill(node.index)
+                self.revive(node.index)
+                return True
+        return super().hear(node)
+
+    def settle(self, random: Random | None = None) -> None:
+        Mesh.settle(self, random)
+
+
+def run_deadly(lines: Sequence[Sequence[bytes]]) -> tuple[bytes, DeadlyMesh]:
+    mesh = DeadlyMesh()
+    caller = mesh.connect(0)
+    for argv in lines:
+        send(caller, argv)
+        mesh.settle(Random(1))
+    assert mesh.coordinator.in_flight == mesh.coordinator.in_flight_bytes == 0
+    for node in mesh.nodes:
+        assert node.participant.idle()
+    return caller.take(), mesh
+
+
+K = [
+    next(b"d%d" % n for n in range(99) if owner_of(key_slot(b"d%d" % n), WORKERS) == worker)
+    for worker in range(WORKERS)
+]
+GIVEN_UP = b"-ERR the worker that ran the command died twice: it was not executed\r\n"
+
+
+def test_what_ends_its_executor_twice_is_given_up() -> None:
+    got, mesh = run_deadly(
+        [
+            [b"MSET", K[1], b"1", K[2], b"2"],
+            [b"MSETNX", b"x{%b}" % K[1], DEADLY, b"x{%b}" % K[2], b"v"],
+            [b"MGET", K[1], K[2]],
+        ]
+    )
+    assert got == b"+OK\r\n" + GIVEN_UP + b"*2\r\n$1\r\n1\r\n$1\r\n2\r\n"
+    assert mesh.deaths == 2
+
+
+def test_the_rest_of_a_transaction_is_done() -> None:
+    """Its other steps count, here and in every log."""
+    got, mesh = run_deadly(
+        [
+            [b"MULTI"],
+            [b"SET", K[1], b"1"],
+            [b"SET", K[2], b"2"],
+            [b"COPY", K[1], b"c{%b}" % K[2]],
+            [b"EVAL", b"return redis.call('SET', KEYS[1], 'deadly')", b"1", K[2]],
+            [b"INCR", K[1]],
+            [b"INCR", K[2]],
+            [b"EXEC"],
+        ]
+    )
+    assert got.endswith(b"*6\r\n+OK\r\n+OK\r\n:1\r\n" + GIVEN_UP + b":2\r\n:3\r\n")
+    assert mesh.deaths == 2
+    found = contents([node.store for node in mesh.nodes])
+    assert {key: value[0][2] for (_, key), value in found.items()} == {
+        K[1]: b"2",
+        K[2]: b"3",
+        b"c{%b}" % K[2]: b"1",
+    }
+    for node in list(mesh.nodes):
+        mesh.write_log(node)
+        mesh.kill(node.index)
+        mesh.revive(node.index)
+    assert contents([node.store for node in mesh.nodes]) == found
+
+
+@pytest.mark.usefixtures("endless")
+def test_without_a_limit_of_deaths_there_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DeadlyMesh, "kill", _mortal(DeadlyMesh.kill))
+    with pytest.raises(AssertionError, match="hundred deaths"):
+        run_deadly([[b"MSETNX", K[1], DEADLY, K[2], b"v"]])
+
+
+def _mortal(kill: Any) -> Any:
+    def limited(mesh: DeadlyMesh, index: int) -> None:
+        assert mesh.deaths < 100, "a hundred deaths"
+        kill(mesh, index)
+
+    return limited

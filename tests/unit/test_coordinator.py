@@ -104,7 +104,7 @@ def serve(worker: int) -> Any:
 def borrow(home: int, ref: int, executor: int, *workers: int) -> Event:
     """A home's borrowing command."""
     lenders = tuple(one for one in workers if one != executor)
-    steps = [(executor, lenders, None)]
+    steps = [(executor, lenders, None, 1)]
     return lambda c: c.on_span(home, ref, {one: blob(one) for one in workers}, True, steps)
 
 

@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 # To these it is enough to know that a key is there, and of what type.
 _ASK_NO_VALUE: Final = frozenset({b"del", b"unlink", b"exists", b"type", b"touch"})
 
-# These take the whole value away, and leave it as it is.
-_TAKE_ALL: Final = frozenset({b"del", b"unlink", b"getdel"})
-
 # Which databases these empty, out of the script's and the count.
 _FLUSHED: Final[dict[bytes, Callable[[int, int], tuple[int, ...]]]] = {
     b"flushdb": lambda db, _: (db,),
@@ -106,7 +103,6 @@ class _Plan:
         "least",
         "most",
         "simple",
-        "takes_all",
         "write",
     )
 
@@ -125,7 +121,6 @@ class _Plan:
         self.least, self.most = (arity, arity) if arity >= 0 else (-arity, 1 << 31)
         self.write = may_change(command)
         self.asks_no_value = command.name in _ASK_NO_VALUE
-        self.takes_all = command.name in _TAKE_ALL
         # Nothing but arity and rights stands between it and its handler.
         self.simple = (
             command.scope is Scope.KEYSPACE
@@ -406,8 +401,7 @@ class ScriptRun:
             for db, key in places:
                 trial.pretend(db, key)
         if plan.write:
-            for db, key in places:
-                trial.keep(db, key, intact=plan.takes_all)
+            trial.keep_places(plan.command, argv, places)
         if plan.command.name == SENDS:
             if self.need is not None:
                 raise self.need.raised()

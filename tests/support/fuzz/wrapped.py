@@ -7,7 +7,7 @@ sent. A script has its commands in ARGV in the same form.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 from typing import Final
 
@@ -39,14 +39,14 @@ def transaction(commands: Iterable[Argv]) -> Argv:
     return MULTI, *_counted(commands)
 
 
-def script(commands: Sequence[Argv], *, declared: bool) -> Argv | None:
+def script(commands: Sequence[Argv], *, declares: Callable[[bytes], bool]) -> Argv | None:
     """Return the call of a script that calls these.
 
     A single one is called by redis.call, several by redis.pcall, each whatever the others met.
 
     Args:
         commands: what is called.
-        declared: whether their keys are.
+        declares: whether the script declares a key of theirs.
     Returns: None if that cannot be.
     """
     found = [_command(argv) for argv in commands]
@@ -56,7 +56,7 @@ def script(commands: Sequence[Argv], *, declared: bool) -> Argv | None:
     for argv, command in zip(commands, found, strict=True):
         assert command is not None
         keys.update((argv[at], None) for at in command.spec.key_positions(list(argv)))
-    named = tuple(keys) if declared else ()
+    named = tuple(filter(declares, keys))
     head = (b"%d" % len(named), *named)
     if len(commands) == 1:
         return b"EVAL", _CALLS_ONE, *head, *commands[0]
@@ -71,8 +71,6 @@ def _command(argv: Argv) -> Command | None:
         return None
     if command.spec.name in _CHANGE_ENCODING:
         return None
-    if command.borrowed is not None and command.borrowed.database is not None:
-        return None  # in another database a script has only keys of its own partition
     return command if command.spec.keys else None
 
 
@@ -156,17 +154,21 @@ class Wrapping:
             yield from self._wrapped(steps[at:end])
             at = end
 
+    def _declares(self) -> Callable[[bytes], bool]:
+        """Declare all keys, none, or some."""
+        share = self._random.choice((1.0, 1.0, 0.0, 0.5))
+        return lambda _: self._random.random() < share
+
     def _wrapped(self, commands: Sequence[Argv]) -> Iterator[Argv]:
         random = self._random
         if random.random() < 0.5:
-            # Once it has written, a script finds no key of another partition but declared ones.
-            declared = len(commands) > 1 or random.random() < 0.7
-            called = script(commands, declared=declared)
+            called = script(commands, declares=self._declares())
             if called is not None:
                 yield called
                 return
         inside: list[Argv] = []
         for argv in commands:
-            called = script([argv], declared=True) if random.random() < 0.2 else None
+            is_called = random.random() < 0.2
+            called = script([argv], declares=self._declares()) if is_called else None
             inside.append(argv if called is None else called)
         yield transaction(inside)
