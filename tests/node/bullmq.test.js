@@ -5,6 +5,7 @@ import { after, before, describe, test } from "node:test";
 
 import { FlowProducer, Queue, QueueEvents, Worker } from "bullmq";
 import { Redis } from "ioredis";
+import { createClient } from "redis";
 
 import { Shoal } from "./support/shoal.js";
 import { waitUntil, within } from "./support/waiting.js";
@@ -25,9 +26,9 @@ const QUICK = { drainDelay: 1, stalledInterval: 50, runRetryDelay: 50 };
  * them reported an error, as BullMQ does when one of its scripts fails in the background.
  */
 class Bench {
-  constructor(server, prefix) {
-    this.connection = { host: "127.0.0.1", port: server.port };
-    this.common = { connection: this.connection, prefix };
+  constructor(address, connection, prefix) {
+    this.address = address;
+    this.common = { connection, prefix };
     this.opened = [];
     this.errors = [];
   }
@@ -59,7 +60,7 @@ class Bench {
 
   /** The names of the keys that match. */
   async keys(pattern) {
-    const client = new Redis(this.connection);
+    const client = new Redis(this.address);
     const found = await client.keys(pattern);
     client.disconnect();
     return found;
@@ -104,28 +105,41 @@ const ids = (jobs) => jobs.map((job) => job.id);
 const numbers = (count) => Array.from({ length: count }, (_, number) => number);
 
 const RUNS = [
-  { workers: 1, prefix: "bull" },
-  { workers: 3, prefix: "bull" },
-  { workers: 3, prefix: "{bull}" }, // all in one partition
+  { workers: 1, prefix: "bull", client: "ioredis" },
+  { workers: 3, prefix: "bull", client: "ioredis" },
+  { workers: 3, prefix: "{bull}", client: "node-redis" }, // the tag: all in one partition
 ];
 
-for (const { workers, prefix } of RUNS) {
-  describe(`BullMQ, ${workers} workers, prefix ${prefix}`, () => {
+for (const { workers, prefix, client } of RUNS) {
+  describe(`BullMQ over ${client}, ${workers} workers, prefix ${prefix}`, () => {
     let server;
+    let address;
+    let connection;
     let serial = 0;
     let refused;
 
     before(async () => {
       server = await Shoal.start(workers);
       if (prefix === "bull") refused = await refusal(server);
+      address = { host: "127.0.0.1", port: server.port };
+      connection = address; // BullMQ takes ioredis
+      if (client === "node-redis") {
+        connection = createClient({ socket: address });
+        connection.setMaxListeners(0); // some for each queue and worker
+        connection.on("error", () => {}); // BullMQ reports them
+        await connection.connect();
+      }
     });
-    after(() => server.stop());
+    after(async () => {
+      if (client === "node-redis") connection.destroy();
+      await server.stop();
+    });
 
     /** A test with a bench and the name of a queue that nobody has used. */
     function scenario(what, run) {
       test(what, async (context) => {
         if (refused !== undefined) return context.skip(refused);
-        const bench = new Bench(server, prefix);
+        const bench = new Bench(address, connection, prefix);
         try {
           await run(bench, `queue-${(serial += 1)}`);
         } catch (error) {

@@ -7,6 +7,7 @@ import { after, before, beforeEach, describe, test } from "node:test";
 import { Redis as Redis6 } from "ioredis";
 import { Redis as Redis5 } from "ioredis-5";
 
+import { writeWhileWorkersDie } from "./support/killing.js";
 import { Shoal } from "./support/shoal.js";
 import { waitUntil, within } from "./support/waiting.js";
 
@@ -412,26 +413,8 @@ for (const [version, Redis] of Object.entries(VERSIONS)) {
         await Promise.all(clients.map((client) => client.ping()));
         let closed = 0;
         for (const client of clients) client.on("close", () => (closed += 1));
-        const acknowledged = [];
-        for (let killed = 0; killed < workers; killed += 1) {
-          let goesOn = true;
-          const writing = clients.map(async (client, writer) => {
-            for (let number = 0; goesOn; number += 1) {
-              const key = `${killed}:${writer}:${number}`;
-              try {
-                await client.set(key, key);
-                acknowledged.push(key);
-              } catch (error) {
-                assert.match(error.message, /^(ERR the worker that owns the key died|TRYAGAIN|LOADING)/);
-              }
-            }
-          });
-          await server.killWorker(killed);
-          goesOn = false;
-          await within(Promise.all(writing), "the writers");
-        }
+        const acknowledged = await writeWhileWorkersDie(server, clients);
         assert.ok(closed >= clients.length, `${closed} connections were closed`);
-        assert.ok(acknowledged.length > 0);
         const found = await Promise.all(acknowledged.map((key) => clients[0].get(key)));
         assert.deepEqual(found, acknowledged);
         const message = once(subscriber, "message");
