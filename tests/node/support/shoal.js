@@ -38,7 +38,9 @@ export class Shoal {
     server.directory = await mkdtemp(join(tmpdir(), "shoal-node-"));
     server.output = [];
     const where = ["--port", "0", "--bind", "127.0.0.1", "--dir", server.directory];
-    server.child = spawn(PYTHON, [...SHOAL, "serve", ...where, "--workers", String(workers)], {
+    // always: under everysec what was acknowledged behind a slow fsync may go with a killed worker.
+    const how = ["--workers", String(workers), "--appendfsync", "always"];
+    server.child = spawn(PYTHON, [...SHOAL, "serve", ...where, ...how], {
       stdio: ["ignore", "pipe", "inherit"],
       detached: true, // a process group of its own, so that all of it can be ended
     });
