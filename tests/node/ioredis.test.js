@@ -46,9 +46,9 @@ for (const [version, Redis] of Object.entries(VERSIONS)) {
       });
 
       test("strings, keys and numbers", async () => {
-        assert.equal(await redis.set("a", "1", "EX", 100, "NX"), "OK");
+        assert.equal(await redis.set("a", "1", "EX", 1000, "NX"), "OK");
         assert.equal(await redis.set("a", "2", "NX"), null);
-        assert.equal(await redis.ttl("a"), 100);
+        assert.ok((await redis.ttl("a")) > 900);
         assert.equal(await redis.incrby("a", 41), 42);
         assert.equal(await redis.incrbyfloat("a", 0.5), "42.5");
         assert.equal(await redis.append("a", "!"), 5);

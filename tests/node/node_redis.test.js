@@ -63,9 +63,9 @@ for (const { version, library, RESP } of RUNS) {
       }
 
       test("strings, keys and numbers", async () => {
-        assert.equal(await redis.set("a", "1", { expiration: { type: "EX", value: 100 } }), "OK");
+        assert.equal(await redis.set("a", "1", { expiration: { type: "EX", value: 1000 } }), "OK");
         assert.equal(await redis.set("a", "2", { condition: "NX" }), null);
-        assert.equal(await redis.ttl("a"), 100);
+        assert.ok((await redis.ttl("a")) > 900);
         assert.equal(await redis.incrBy("a", 41), 42);
         assert.equal(await redis.incrByFloat("a", 0.5), "42.5");
         assert.equal(await redis.getEx("a", { type: "PERSIST" }), "42.5");
