@@ -20,11 +20,12 @@ BIN := .venv/bin
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test simulate fuzz verify bench bench-memory bench-size load lint docs clean
+.PHONY: help serve test test-node simulate fuzz verify bench bench-memory bench-size load lint docs clean
 
 help:
 	@echo 'make serve [ARGS="--port 7000"] [CONF=redis.conf]   run the server, data in ./data'
 	@echo 'make test  [ARGS="tests/unit -k slots"]            run the tests beside a real Redis'
+	@echo 'make test-node [ARGS="--test-name-pattern=x"]      programs of Node.js: BullMQ, ioredis, node-redis'
 	@echo 'make simulate SEEDS=1000-20000                     run the simulations on other seeds'
 	@echo 'make fuzz SEED=1 N=100000 [WORKERS=3] [RESP=3]     random commands, beside a real Redis'
 	@echo 'make verify MINUTES=5 [SEED=1]                     histories while workers are killed'
@@ -44,6 +45,10 @@ serve: .venv/serve.stamp
 test: .venv/test.stamp
 	@sh tests/support/install_redis_tools.sh
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(ARGS)
+
+# npm writes that file last.
+test-node: .venv/serve.stamp tests/node/node_modules/.package-lock.json
+	cd tests/node && node --test --test-reporter=spec $(ARGS) *.test.js
 
 simulate: .venv/test.stamp
 	SHOAL_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation -q -k 'histories or payload_of' $(ARGS)
@@ -82,8 +87,13 @@ docs: .venv/test.stamp
 	PYTHONPATH=tests $(BIN)/python -m support.command_page
 
 clean:
+	rm -rf tests/node/node_modules
 	rm -rf .venv build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+tests/node/node_modules/.package-lock.json: tests/node/package.json tests/node/package-lock.json
+	@sh tests/node/need_node.sh
+	cd tests/node && npm ci
 
 # mypy looks into all tests, so `lint` needs what they import.
 .venv/serve.stamp: EXTRA :=
