@@ -457,8 +457,9 @@ class Borrower:
             borrowed = None if argv[0] in UNLOGGED else resolve(list(argv)).borrowed
             owners = {self._owner(key) for key in keys} or {self._index}
             if len(owners) == 1:
-                # A stream's groups may have changed, which is no change of the key.
-                if not whole or any((db, key) not in changed for key in keys):
+                # A stream's groups may have changed, which is no change of the key. But what reads
+                # a key that is already as at the end must not be done again.
+                if not whole or all((db, key) not in changed for key in keys):
                     yield owners.pop(), db, b"", argv
             elif borrowed is not None and borrowed.apart is not None and not script:
                 assert isinstance(reply, bytes)

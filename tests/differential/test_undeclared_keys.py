@@ -192,6 +192,28 @@ UNDECLARED: Table = {
         "MGET a b c d",
         "FUNCTION FLUSH",
     ],
+    "what was read changes later": [
+        *(
+            step
+            for x, far in (("b", "c"), ("c", "a"), ("a", "b"))
+            for step in (
+                "FLUSHALL",
+                f"SADD {{{x}}}s 1 2 3",
+                f"SADD {{{x}}}t 2 3 4",
+                f"RPUSH {far}l 1",
+                script(
+                    "call('LMOVE', KEYS[1] .. 'l', ARGV[1] .. 'l', 'LEFT', 'LEFT') "
+                    "call('SINTERSTORE', ARGV[1] .. 'd', ARGV[1] .. 's', ARGV[1] .. 't') "
+                    "call('SET', ARGV[1] .. 's', 'x') return call('SCARD', ARGV[1] .. 't')",
+                    f"{{{x}}}",
+                    keys=(far,),
+                ),
+                unordered(f"SMEMBERS {{{x}}}d"),
+                f"GET {{{x}}}s",
+                f"LRANGE {{{x}}}l 0 -1",
+            )
+        ),
+    ],
     "only read": [
         "MSET a 1 b 2 c 3",
         (b"EVAL_RO", b"return {redis.call('GET', 'a'), redis.call('GET', 'b')}", b"0"),
