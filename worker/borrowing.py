@@ -69,7 +69,7 @@ NO_WAITER: Final = (-1, 0)
 
 # Likewise, of a change that is none: the owner of the key notes that a client has read it: key,
 # home, id.
-TRACK: Final = b"\2"
+TRACK: Final = b"\4"
 
 _NO_CHANGES: Final = frozenset({WAIT, TRACK})
 

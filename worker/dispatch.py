@@ -1151,6 +1151,9 @@ class Dispatcher:
             if conn.closed:
                 self._filled(conn, 1)
                 continue
+            if self.transactions.is_over(argv):  # and what ends it there is lost too
+                self.fill(conn, at, OK)
+                continue
             command = resolve(argv)
             wait = conn.wait
             blocked = isinstance(wait, RemoteWait) and wait.hop is hop and wait.handle is not None

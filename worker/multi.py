@@ -617,6 +617,10 @@ class Transactions:
             else:
                 peer.park(self.ways.now_ms() + PARK_MS, hop)
 
+    def is_over(self, request: list[bytes]) -> bool:
+        """Tell whether a request to an owner is a WATCH of a client that has gone meanwhile."""
+        return request[:2] == [EXEC, WATCH] and int(request[2]) not in self._series
+
     def touched(self, number: int) -> None:
         """An owner says that a key of a series was touched."""
         watching = self._series.get(number)

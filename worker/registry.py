@@ -160,6 +160,7 @@ class Borrowed:
 UNLOGGED: Final[dict[bytes, Callable[..., None]]] = {}
 """Effects that are no commands, by a name that no command can have: `handler(ks, key, *args)` makes
 the change at the owner of the key, or where a value is lent. They are never logged.
+Each name is one byte of its own, those in `worker/borrowing.py` (WAIT, TRACK) included.
 """
 
 

@@ -370,21 +370,6 @@ def test_a_held_reply_does_not_wait_for_ever(mesh: Mesh, end: str) -> None:
     assert pusher.take() == b":1\r\n"
 
 
-def test_who_is_entered_for_a_home_that_has_died_is_forgotten(mesh: Mesh) -> None:
-    """As when the home died while its ticket was under way: its successor knows no such command."""
-    node, other = mesh.nodes[0], mesh.connect(1)
-    words = KEY.encode(), b"1", b"99", b"list", b"0", b"2", b"BLPOP", KEY.encode(), b"0"
-    node.dispatcher._enter_spread(0, words)
-    other.send(f"BLPOP {KEY} 0")
-    mesh.settle()
-    pusher = mesh.connect(0)
-    pusher.send(f"RPUSH {KEY} x", f"LLEN {KEY}")
-    mesh.settle()
-    assert other.take() == popped(KEY, "x")
-    assert pusher.take() == b":1\r\n:0\r\n"
-    check_nothing_is_left(mesh)
-
-
 class Game:
     """Clients of three workers that push, pop, wait and vanish, and an account of the elements.
 
