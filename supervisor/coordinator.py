@@ -209,6 +209,8 @@ class Coordinator:
         for ticket in self._tickets.values():
             if ticket.home == worker:
                 ticket.home = NOBODY
+                if ticket.steps is not None:
+                    ticket.steps.orphaned = True
         return []
 
     def on_deadline(self, worker: int) -> Outgoing:
