@@ -727,6 +727,8 @@ class Dispatcher:
                 except NeedKeys as need:
                     rounds = _Rounds(argv, db, (), 0)
                     self._run_with(conn, at, command, resp, rounds, need.keys)
+                    if not conn.blocked:  # it was admitted at once, and spans from now on
+                        self._block(conn, Block.REPLY)
                     return
                 if isinstance(reply, Wait):
                     self._wait_here(conn, at, command, argv, reply)
