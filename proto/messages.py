@@ -37,7 +37,7 @@ Commands that run in steps: the workers, once granted, lend instead of running:
 | (EFFECT, ticket, attempt, worker, chunk)     | executor, coordinator | changes for that worker   |
 | (FORGET, ref)                                | home, coordinator     | its client has gone       |
 | (RAN, ticket, attempt, replies)              | executor, coordinator | it ran: no more EFFECT    |
-| (APPLY, ticket, all, chunk, last, wanted)    | coordinator, worker   | make these; log at last   |
+| (APPLY, ticket, participants, chunk, last)   | coordinator, worker   | make these; the last: log |
 | (APPLY_MORE, ticket)                         | worker, coordinator   | taken, not the last       |
 | (LEND, ticket, attempt, blob)                | coordinator, worker   | lend for a step, or again |
 
@@ -45,8 +45,7 @@ Commands that run in steps: the workers, once granted, lend instead of running:
   and each time that one begins anew, is the next.
 - blob: what only workers read: what a step runs, and so what is lent; None: what the part says.
 - chunk: bytes that only workers read: marshalled commands, each with its database.
-- all: the workers with effects; who has logged the last piece of its own says DONE.
-- wanted: False if the home has died: a command that could not be served waits for nothing then.
+- participants: the workers with effects; who has logged the last piece of its own says DONE.
 
 A worker that starts and has loaded its partition gets, in this order: RELEASED with the tickets
 that its log holds without #REL and that are complete (left out if there are none), the LOCKs of

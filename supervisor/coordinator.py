@@ -209,8 +209,6 @@ class Coordinator:
         for ticket in self._tickets.values():
             if ticket.home == worker:
                 ticket.home = NOBODY
-                if ticket.steps is not None:
-                    ticket.steps.orphaned = True
         return []
 
     def on_deadline(self, worker: int) -> Outgoing:

@@ -51,7 +51,6 @@ class Steps:
     Attributes:
         size_bytes: of the effects that are kept.
         ended: nothing is left to be done but to answer and to release.
-        orphaned: its home has died: nobody waits for what could not be served.
         replies: of the steps that have ended; a list each. None if a worker said ABORT.
     """
 
@@ -75,7 +74,7 @@ class Steps:
         self._aborted = False
         self._reply_bytes = 0
         self.size_bytes = 0
-        self.ended = self.orphaned = False
+        self.ended = False
         self.replies: list[object] | None = []
 
     # -- what workers say --------------------------------------------------------------------------
@@ -200,7 +199,7 @@ class Steps:
             if at < len(chunks) and worker not in self._applying and worker not in down:
                 self._sent[worker] = at + 1
                 self._applying.add(worker)
-                out.append((worker, (APPLY, self._number, (), chunks[at], False, True)))
+                out.append((worker, (APPLY, self._number, (), chunks[at], False)))
         return out
 
     def _close(self, down: AbstractSet[int]) -> Outgoing:
@@ -216,7 +215,7 @@ class Steps:
             chunk = chunks[at] if at < len(chunks) else b""
             self._sent[worker] = at + 1
             self._applying.add(worker)
-            out.append((worker, (APPLY, self._number, everyone, chunk, last, not self.orphaned)))
+            out.append((worker, (APPLY, self._number, everyone, chunk, last)))
         return out
 
     # -- deaths ------------------------------------------------------------------------------------

@@ -425,11 +425,9 @@ class Borrower:
 
     # -- applying ----------------------------------------------------------------------------------
 
-    def apply(
-        self, ticket: int, participants: Sequence[int], chunk: bytes, last: bool, wanted: bool
-    ) -> bool:
+    def apply(self, ticket: int, participants: Sequence[int], chunk: bytes, last: bool) -> bool:
         """Make the changes of a chunk, and with the last one log all that this ticket has changed
-        here; tell whether it was the last. A command that is not `wanted` any more is not entered.
+        here; tell whether it was the last.
         """
         part = self.parts[ticket]
         changes = marshal.loads(chunk) if chunk else []
@@ -450,7 +448,7 @@ class Borrower:
             store.dirty_total += len(real)
             self._log(ticket, participants, real)
         for db, argv in changes:
-            if argv[0] == WAIT and wanted:
+            if argv[0] == WAIT:
                 self._enter(db, argv[1:])
         return True
 

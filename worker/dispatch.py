@@ -1014,16 +1014,12 @@ class Dispatcher:
         last.
         """
         self.transactions.home_lost(peer)
-        self.end_entered(peer)
+        for where in [where for where in self._entered if where[0] == peer.worker]:
+            self.blocking.end(self._entered.pop(where), None)
         waiters, peer.waiters = peer.waiters, {}
         for waiter in waiters.values():
             if isinstance(waiter, Waiter):
                 self.blocking.end(waiter, None)
-
-    def end_entered(self, peer: Peer) -> None:
-        """Forget a peer's commands that wait for keys of several partitions."""
-        for where in [where for where in self._entered if where[0] == peer.worker]:
-            self.blocking.end(self._entered.pop(where), None)
 
     def peer_up(self, peer: Peer) -> None:
         """Send what waited for a worker that serves again."""

@@ -440,8 +440,6 @@ class Worker:
                 peer.leaving = True
         elif state == m.DOWN:
             self._awaited.pop(number, None)
-            # What was entered for the dead one may have come behind its successor's pipes.
-            self._dispatcher.end_entered(peer)
             # The pipes of a later process may be here already, if this message was long on its way.
             if self._generations.get(number, -1) <= generation:
                 self._forget_process(peer)

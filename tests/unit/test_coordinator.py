@@ -129,7 +129,7 @@ def more(worker: int, ticket: int, attempt: int) -> Any:
 
 
 def apply(worker: int, ticket: int, everyone: tuple[int, ...], chunk: bytes, last: bool) -> Any:
-    return worker, (APPLY, ticket, everyone, chunk, last, True)
+    return worker, (APPLY, ticket, everyone, chunk, last)
 
 
 def lend(worker: int, ticket: int, attempt: int, what: bytes | None = None) -> Any:
@@ -585,22 +585,3 @@ def test_what_cannot_be_raises(events: list[Event], error: type[Exception]) -> N
 def test_the_first_ticket_is_positive() -> None:
     with pytest.raises(AssertionError):
         Coordinator(1, 0)
-
-
-def test_what_could_not_be_served_waits_for_nobody_that_has_died() -> None:
-    """The home of a borrowing command dies before its effects are handed out."""
-    coordinator = Coordinator(3, 1)
-    for worker in range(3):
-        coordinator.on_worker_ready(worker, {})
-    coordinator.on_span(2, 7, {0: b"a", 1: b"b"}, True, ((0, (1,), None),))
-    for worker in (0, 1):
-        coordinator.on_lent(worker, 1, 0, b"", True)
-    for whose in (0, 1):
-        coordinator.on_effect(0, 1, 0, whose, b"entry")
-    coordinator.on_worker_lost(2)
-    out = coordinator.on_ran(0, 1, 0, [b"waits"])
-    applied = [(worker, message) for worker, message in out if message[0] == APPLY]
-    assert applied == [
-        (0, (APPLY, 1, (0, 1), b"", True, False)),
-        (1, (APPLY, 1, (0, 1), b"entry", True, False)),
-    ]
