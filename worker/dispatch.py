@@ -834,6 +834,8 @@ class Dispatcher:
                 except NeedKeys as need:
                     rounds = _Rounds(argv, db, reader=reader)
                     self._run_with(conn, at, command, resp, rounds, need)
+                    if not conn.blocked:  # it was admitted at once, and spans from now on
+                        self._block(conn, Block.REPLY)
                     return
                 if isinstance(reply, Wait):
                     self._wait_here(conn, at, command, argv, reply, reader)

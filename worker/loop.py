@@ -123,6 +123,8 @@ class Loop:
         self._received: list[tuple[Connection, bytes]] = []  # in this turn, to be run or running
         self._running = False
         self._kept_descriptors: deque[tuple[bytes, list[int]]] = deque()  # see `_pump`
+        # Those that were handed over before SERVE has come; maxclients bounds them.
+        self._early_clients: list[tuple[socket.socket, Client, RequestReader]] = []
         dispatcher.pump = self._pump
         self.cron_ms = 100
         self.on_message: Callable[[tuple[Any, ...]], None]
@@ -133,8 +135,11 @@ class Loop:
         self.watch(uplink)
 
     def serve(self) -> None:
-        """Begin to run what the peers ask for, and the cron."""
+        """Begin to run what clients and peers ask for, and the cron."""
         self._serving = True
+        early, self._early_clients = self._early_clients, []
+        for sock, client, reader in early:
+            self.add_client(sock, client, reader)
         for peer in self._others:
             if peer.read_fd >= 0 and peer.read_fd not in self._by_read_fd:
                 self.watch(peer)
@@ -152,7 +157,9 @@ class Loop:
     # -- what is polled ----------------------------------------------------------------------------
 
     def watch(self, link: Peer | Uplink) -> None:
-        """Poll a link's pipes, after they were made or replaced."""
+        """Poll a link's pipes, after they were made or replaced; a peer's when we serve."""
+        if not self._serving and link is not self._uplink:
+            return
         self._by_read_fd[link.read_fd] = link
         self._by_write_fd[link.write_fd] = link
         self._pipes.register(link.read_fd, IN)
@@ -172,7 +179,14 @@ class Loop:
             self._held_notes = [held for held in self._held_notes if held[0] is not link]
 
     def add_client(self, sock: socket.socket, client: Client, reader: RequestReader) -> None:
-        """Serve a new client."""
+        """Serve a new client.
+
+        The channel is not the pipe: it may be here before SERVE, and before the locks of our
+        predecessor's tickets, which its commands must not pass.
+        """
+        if not self._serving:
+            self._early_clients.append((sock, client, reader))
+            return
         conn = Connection(
             sock, client, reader, self._dispatcher, self._poller.modify, self._client_gone
         )

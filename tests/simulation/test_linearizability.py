@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations, permutations
+from itertools import chain, combinations, permutations
 from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.linearizability import ANYTHING, Operation, check
+from support.simulated_plan import make_plan
 from support.simulated_store import Command, StoreModel
 from support.simulation import Simulation
 
@@ -148,11 +149,21 @@ def operation(line: Line) -> Operation:
     text, times, reply = line
     name, *words = text.split()
     db = int(words.pop()[1:]) if words and words[-1].startswith("@") else 0
-    keys = tuple(word.partition("=")[0].encode() for word in words)
-    values = tuple(int(word.partition("=")[2]) for word in words if "=" in word)
+    rest = tuple(part.encode() for word in words for part in word.split("="))
     called, _, returned = times.partition("..")
     end = int(returned) if returned else None
-    return Operation(0, Command(name, db, keys, values), int(called), end, reply)
+    return Operation(0, Command(db, (name, *rest)), int(called), end, as_replied(name, reply))
+
+
+def as_replied(name: str, reply: object) -> object:
+    """Return a reply of the tables as the model gives it: strings are bytes, OK is one."""
+    if reply is ANYTHING or isinstance(reply, int):
+        return reply
+    if reply is None:
+        return b"OK"
+    assert isinstance(reply, list)
+    found = [b"%d" % one if isinstance(one, int) else one for one in reply]
+    return found[0] if name == "GET" else found
 
 
 @pytest.mark.parametrize("history", SERIALIZABLE.values(), ids=SERIALIZABLE.keys())
@@ -189,21 +200,21 @@ def test_a_write_of_unknown_outcome_cannot_come_after_its_successor() -> None:
 
 def test_the_state_before_the_first_command_counts() -> None:
     look = operation(("GET a", "1..2", [5]))
-    assert check([look], StoreModel((frozenset({(b"a", 5)}), frozenset())))
+    assert check([look], StoreModel((frozenset({(b"a", b"5")}), frozenset())))
     assert not check([look], StoreModel())
 
 
 def test_a_wrong_value_in_a_real_history_is_rejected() -> None:
     corrupted = 0
     for seed in range(12):
-        for initial, history in Simulation(seed).run():
+        for initial, history in Simulation(make_plan(seed), seed).run():
             for index, op in enumerate(history):
                 command = op.command
                 assert isinstance(command, Command)
-                if command.name not in {"GET", "MGET"} or not isinstance(op.reply, list):
+                if command.words[0] not in {"GET", "MGET"} or op.returned is None:
                     continue
                 wrong = list(history)
-                wrong[index] = op._replace(reply=[*op.reply[:-1], -7])
+                wrong[index] = op._replace(reply=-7)
                 assert not check(wrong, StoreModel(initial)), f"seed {seed}, operation {index}"
                 corrupted += 1
     assert corrupted > 50
@@ -263,20 +274,21 @@ def histories(draw: st.DrawFn) -> list[Operation]:
         keys = (b"a", b"b") if name in {"MGET", "MSET"} else (draw(st.sampled_from((b"a", b"b"))),)
         small = st.integers(1, 2)
         value = st.one_of(st.none(), small)
-        values: tuple[int, ...] = ()
+        values: tuple[bytes, ...] = ()
         reply: object = None
         if name in {"GET", "MGET"}:
             reply = [draw(value) for _ in keys]
         elif name in {"SET", "MSET"}:
-            values = tuple(draw(small) for _ in keys)
+            values = tuple(b"%d" % draw(small) for _ in keys)
+            reply = None
         else:
             reply = draw(st.integers(0, 2))
-        if draw(st.integers(0, 9)) == 0:
-            reply = ANYTHING
+        reply = ANYTHING if draw(st.integers(0, 9)) == 0 else as_replied(name, reply)
         end = None if draw(st.integers(0, 4)) == 0 else returned
         earlier = [at for at in range(index) if history[at].called < called]
         after = tuple(at for at in earlier if draw(st.integers(0, 4)) == 0)
-        command = Command(name, 0, () if name == "DBSIZE" else keys, values)
+        words = keys if not values else tuple(chain(*zip(keys, values, strict=True)))
+        command = Command(0, (name, *(() if name == "DBSIZE" else words)))
         history.append(Operation(index, command, called, end, reply, after))
     return history
 

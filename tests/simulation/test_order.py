@@ -18,9 +18,10 @@ from typing import Final
 import pytest
 from shoal.worker import loop as loop_module
 from shoal.worker.loop import Loop
-from support import turns
+from support import machine, turns
+from support.machine import Page
 from support.seeds import blocks, repeat
-from support.turns import Page, Pipeline, Replies, RepliesFirst, Script, World, key_of
+from support.turns import Pipeline, Replies, RepliesFirst, Script, World, key_of
 
 ROUNDS: Final = 12
 LOOKS: Final = 200
@@ -158,7 +159,7 @@ class Announced(Page):
     """Rule 4: frames are run before their sender has said that all of them are in the pipes."""
 
     def __getitem__(self, at: int) -> int:
-        return super().__getitem__(at) + (1 << 62 if self.world.running else 0)
+        return super().__getitem__(at) + (1 << 62 if self.machine.running else 0)
 
 
 # The rule that is missing -> where it is, and what stands there instead.
@@ -168,7 +169,7 @@ MUTANTS: Final[dict[str, tuple[object, str, object]]] = {
     "2: in the order of the stamps": (loop_module, "_stamp_and_sender", as_they_came),
     "2: what came later waits for the next turn": (turns, "Loop", LeavesNothing),
     "3: frames, then replies": (turns, "Loop", RepliesFirst),
-    "4: no frame before its sender says so": (turns, "Page", Announced),
+    "4: no frame before its sender says so": (machine, "Page", Announced),
 }
 
 

@@ -83,10 +83,17 @@ class Verdict:
         return "\n".join(lines)
 
 
-def check(history: Sequence[Operation], model: Model) -> Verdict:
-    """Search for an order of all operations with a known outcome, and any of the others."""
+class Undecided(Exception):  # noqa: N818  no error: nothing is known
+    """The search has visited as many states as it may."""
+
+
+def check(history: Sequence[Operation], model: Model, max_states: int | None = None) -> Verdict:
+    """Search for an order of all operations with a known outcome, and any of the others.
+
+    Raises: Undecided after so many states; many operations of unknown outcome make it long.
+    """
     search = _Search(history, model)
-    return search.run()
+    return search.run(max_states)
 
 
 class _Search:
@@ -124,14 +131,18 @@ class _Search:
                     self.before[index] |= 1 << other
         self.trial = [index for _, index in sorted(ends)]  # who returned first came likely first
 
-    def run(self) -> Verdict:
+    def run(self, max_states: int | None) -> Verdict:
         required = self.required
+        visited = 0
         best: tuple[int, ...] = ()
         stuck: tuple[int, ...] = ()
         seen: dict[tuple[int, Hashable], list[int]] = {}
         stack: list[tuple[int, Hashable, tuple[int, ...]]] = [(0, self.state, ())]
         while stack:
             done, state, order = stack.pop()
+            visited += 1
+            if max_states is not None and visited > max_states:
+                raise Undecided
             done, order = self._place_reads(done, state, order)
             if done & required == required:
                 return Verdict(True, order)

@@ -1,11 +1,9 @@
 """The real turn of several workers, preempted at every system call by a seeded scheduler.
 
-Real are `Loop`, `Dispatcher`, `Connection`, `Peer` and what they stand on; made here are the system
-calls (epoll, pipes, sockets, clocks, the page of counters), and in front of each the scheduler may
-let another worker, or a client, go first, and for as long as it likes. Each worker runs on a thread
-of its own, but only the one that holds the baton moves, so a seed decides everything.
-
-The clock moves at every look.
+Real are `Loop`, `Dispatcher`, `Connection`, `Peer` and what they stand on; made are the system
+calls (`support/machine.py`), and in front of each the scheduler may let another worker, or a
+client, go first, and for as long as it likes. Each worker runs on a thread of its own, but only the
+one that holds the baton moves, so a seed decides everything.
 
 A client is a generator that yields pipelines (the number of one of its connections, and commands)
 and is sent their replies. Several connections of one client stand for whatever lets one client know
@@ -21,7 +19,6 @@ from random import Random
 from typing import Any, Final, cast
 from unittest.mock import patch
 
-import hiredis
 from shoal.proto.aof_format import encode_command
 from shoal.proto.directives import Config
 from shoal.proto.resp_reader import RequestReader
@@ -32,9 +29,10 @@ from shoal.worker.client import Client
 from shoal.worker.commands import load_all
 from shoal.worker.dispatch import Dispatcher
 from shoal.worker.keyspace import Store
-from shoal.worker.loop import IN, OUT, Loop
+from shoal.worker.loop import Loop
 from shoal.worker.peers import Peer, Uplink
 from shoal.worker.server import Facts, Server
+from support.machine import Epoll, Machine, Pipe, Socket
 
 load_all()
 
@@ -49,15 +47,6 @@ SHORT_S: Final = 0.002  # who polls for less is looking again for something that
 
 class _Over(BaseException):
     """The run has ended: unwind the worker's thread."""
-
-
-class Pipe:
-    """One direction between two workers; the writer's end is `fd + 1`."""
-
-    def __init__(self, fd: int, room: int) -> None:
-        self.fd = fd
-        self.room = room
-        self.data = bytearray()
 
 
 class Actor:
@@ -93,94 +82,7 @@ class Actor:
         on.received += b"".join(map(encode_command, commands))
 
 
-class Socket:
-    """A connection as its home has it."""
-
-    def __init__(self, world: World, fd: int) -> None:
-        self.world = world
-        self.fd = fd
-        self.received = bytearray()  # by the worker's end, not read yet
-        self.replies: Replies = []
-        self._parser = hiredis.Reader()
-
-    def fileno(self) -> int:
-        return self.fd
-
-    def recv(self, size: int) -> bytes:
-        self.world.point("recv")
-        data = bytes(self.received[:size])
-        if not data:
-            raise BlockingIOError
-        del self.received[:size]
-        return data
-
-    def send(self, data: bytes) -> int:
-        self.world.point("send")
-        self._parser.feed(bytes(data))
-        while (reply := self._parser.gets()) is not False:
-            self.replies.append(reply)
-        return len(data)
-
-    def close(self) -> None:
-        raise AssertionError("a worker closed a connection")
-
-
-class Epoll:
-    """A set of descriptors, asked by the thread of one worker."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.fd = world.new_fd()
-        self.masks: dict[int, int] = {}
-        world.epolls[self.fd] = self
-
-    def fileno(self) -> int:
-        return self.fd
-
-    def register(self, fd: int, mask: int) -> None:
-        assert fd not in self.masks
-        self.masks[fd] = mask
-
-    def modify(self, fd: int, mask: int) -> None:
-        assert fd in self.masks
-        self.masks[fd] = mask
-
-    def unregister(self, fd: int) -> None:
-        del self.masks[fd]
-
-    def ready(self) -> list[tuple[int, int]]:
-        status = self.world.status
-        return [(fd, mask & status(fd)) for fd, mask in self.masks.items() if mask & status(fd)]
-
-    def poll(self, timeout_s: float) -> list[tuple[int, int]]:
-        world = self.world
-        if timeout_s:
-            world.wait(self, timeout_s)
-        else:
-            world.point("poll")
-        events = self.ready()
-        world.random.shuffle(events)
-        return events
-
-
-class Page:
-    """The shared page of counters; the scheduler may come in before each access."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.counters: dict[int, int] = {}
-
-    def __getitem__(self, at: int) -> int:
-        self.world.point("page")
-        return self.counters.get(at, 0)
-
-    def __setitem__(self, at: int, value: int) -> None:
-        self.world.point("page")
-        assert value >= self.counters.get(at, 0)
-        self.counters[at] = value
-
-
-class World:
+class World(Machine):
     """One run: workers that share nothing but pipes and the page, and clients.
 
     Args:
@@ -190,14 +92,9 @@ class World:
     """
 
     def __init__(self, seed: int, workers: int, *, small_pipes: bool = False) -> None:
-        self.random = Random(seed)
+        super().__init__(Random(seed))
         self.workers = workers
-        self.now_ns = 1_000_000_000_000
-        self.epolls: dict[int, Epoll] = {}
         self.failure: BaseException | None = None
-        self._last_fd = 2
-        self._pipes: dict[int, Pipe] = {}  # by both ends
-        self._sockets: dict[int, Socket] = {}
         self._actors: list[Actor] = []
         self._threads: list[threading.Thread] = []
         self._batons = [threading.Semaphore(0) for _ in range(workers)]
@@ -207,7 +104,6 @@ class World:
         self._holder = -1  # of the baton; -1 before the first
         self._over = False
         self._ended = threading.Semaphore(0)
-        self._page = Page(self)
         self._choices = 0
         self._small_pipes = small_pipes
         with self._system():
@@ -215,16 +111,10 @@ class World:
 
     # -- setting up -------------------------------------------------------------------------------
 
-    def new_fd(self) -> int:
-        self._last_fd += 1
-        return self._last_fd
-
     def _pipe(self) -> Pipe:
-        room = self.random.choice((16, 64, 200)) if self._small_pipes else 1 << 16
-        pipe = Pipe(self.new_fd(), room)
-        self.new_fd()
-        self._pipes[pipe.fd] = self._pipes[pipe.fd + 1] = pipe
-        return pipe
+        if self._small_pipes:
+            return self.new_pipe(self.random.choice((16, 64, 200)))
+        return self.new_pipe()
 
     def _make_workers(self) -> list[Loop]:
         count = self.workers
@@ -259,7 +149,7 @@ class World:
             peers,
             uplink,
             cast(Any, channel),
-            cast(Any, self._page),
+            cast(Any, self.page),
             lambda now_ns: now_ns // 1_000_000,
         )
         loop.on_message = _unexpected
@@ -275,8 +165,7 @@ class World:
         actor = Actor(script, endless)
         self._actors.append(actor)
         for home in homes:
-            sock = Socket(self, self.new_fd())
-            self._sockets[sock.fd] = sock
+            sock = self.new_socket()
             actor.sockets.append(sock)
             loop = self._loops[home]
             client = Client(loop._server, sock.fd, b"127.0.0.1:1", b"127.0.0.1:2", sock.fd)
@@ -402,53 +291,6 @@ class World:
         if wait is None or wait[0].ready():
             return True
         return wait[1] < SHORT_S and self.random.random() < 0.1
-
-    # -- the system calls, under the names of select, time and os ---------------------------------
-
-    def status(self, fd: int) -> int:
-        """Return the events of a descriptor."""
-        pipe = self._pipes.get(fd)
-        if pipe is not None:
-            if fd == pipe.fd:
-                return IN if pipe.data else 0
-            return OUT if len(pipe.data) < pipe.room else 0
-        sock = self._sockets.get(fd)
-        if sock is not None:
-            return (IN if sock.received else 0) | OUT
-        epoll = self.epolls.get(fd)
-        return IN if epoll is not None and epoll.ready() else 0
-
-    def epoll(self) -> Epoll:
-        return Epoll(self)
-
-    def monotonic_ns(self) -> int:
-        self.point("clock")
-        self.now_ns += self.random.randint(1, 2000)
-        return self.now_ns
-
-    def time_ns(self) -> int:
-        return self.now_ns
-
-    def time(self) -> float:
-        return self.now_ns / 1e9
-
-    def read(self, fd: int, size: int) -> bytes:
-        self.point("read")
-        pipe = self._pipes[fd]
-        data = bytes(pipe.data[:size])
-        if not data:
-            raise BlockingIOError
-        del pipe.data[:size]
-        return data
-
-    def write(self, fd: int, data: bytes | memoryview) -> int:
-        self.point("write")
-        pipe = self._pipes[fd]
-        taken = min(len(data), pipe.room - len(pipe.data))
-        if not taken:
-            raise BlockingIOError
-        pipe.data += data[:taken]
-        return taken
 
     def close(self, fd: int) -> None:
         raise AssertionError("a worker closed a pipe")

@@ -64,7 +64,7 @@ class Syncer:
 class World:
     """The loop of worker 0, and the far ends of its pipes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, serves: bool = True) -> None:
         self.store = Store(slot_range(0, WORKERS), 16, Random(1))
         self.server = Server(0, WORKERS, Config(), self.store, NOBODY, 1)
         self.disk = Disk()
@@ -98,7 +98,8 @@ class World:
         self.loop.on_message = self.heard.append
         self.loop.on_disk = lambda text: None
         self.loop.cron = lambda now_ms: False
-        self.loop.serve()
+        if serves:
+            self.loop.serve()
         self.clients: list[socket.socket] = []
 
     @staticmethod
@@ -486,3 +487,25 @@ def test_who_sends_all_before_he_reads_comes_to_the_end(world: World) -> None:
         turn()
     assert got == reply * count
     assert (conn.query_bytes(), int(conn.blocked), conn.output_queue()) == (0, 0, (0, 0))
+
+
+def test_nothing_runs_before_serve() -> None:
+    """A client, or a peer's new pipe, may be here earlier: the channel is not the pipe."""
+    world = World(serves=False)
+    try:
+        _run_before_serve(world)
+    finally:
+        world.close()
+
+
+def _run_before_serve(world: World) -> None:
+    world.loop.watch(world.peer(1))
+    client = world.connect()
+    client.sendall(b"*3\r\n$3\r\nSET\r\n$2\r\n" + KEYS[0] + b"\r\n$1\r\nx\r\n")
+    world.say(1, [(0, 2), [b"SET", KEYS[0], b"y"]])
+    world.turn()
+    assert world.store.view(0).find(KEYS[0]) is None
+    world.loop.serve()
+    world.turn()
+    assert client.recv(100) == b"+OK\r\n"
+    assert world.frames(1)[0][3] == [b"+OK\r\n"]
