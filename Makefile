@@ -11,6 +11,8 @@ SEED ?= 1
 N ?= 100000
 WORKERS ?= 1
 RESP ?= 2
+# Of litmus, with WORKERS.
+ROUNDS ?= 100000
 # How long verify begins rounds.
 MINUTES ?= 5
 # A redis.conf to start with: make serve CONF=my.conf.
@@ -20,7 +22,7 @@ BIN := .venv/bin
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test simulate fuzz verify bench bench-memory bench-size load lint docs clean
+.PHONY: help serve test simulate fuzz verify litmus bench bench-memory bench-size load lint docs clean
 
 help:
 	@echo 'make serve [ARGS="--port 7000"] [CONF=redis.conf]   run the server, data in ./data'
@@ -28,6 +30,7 @@ help:
 	@echo 'make simulate SEEDS=1000-20000                     run the simulations on other seeds'
 	@echo 'make fuzz SEED=1 N=100000 [WORKERS=3] [RESP=3]     random commands, beside a real Redis'
 	@echo 'make verify MINUTES=5 [SEED=1]                     histories while workers are killed'
+	@echo 'make litmus ROUNDS=1000000 WORKERS=4               litmus tests on a real server'
 	@echo 'make bench [ARGS=...]                              measure next to redis-server'
 	@echo 'make bench-memory [ARGS=...]                       bytes per element, the same way'
 	@echo 'make bench-size [ARGS=...]                         time per call, by size of the value'
@@ -57,6 +60,9 @@ fuzz: .venv/test.stamp
 # --workload bank in ARGS: only that one.
 verify: .venv/test.stamp
 	PYTHONPATH=tests $(BIN)/python -m support.histories --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+litmus: .venv/test.stamp
+	PYTHONPATH=tests $(BIN)/python -m support.litmus --rounds $(ROUNDS) --workers $(WORKERS)
 
 bench: .venv/load.stamp
 	@sh tests/support/install_redis_tools.sh

@@ -1,9 +1,7 @@
 """Litmus tests of memory models on the real loops: which outcomes there are, and which never.
 
-Each test has two keys, x and y, both 0 at first, in partitions of any workers, and clients of any
-homes; a client writes 1 (`x=1`) or reads (`x`). One that waits sends each command when the one
-before is answered, one that pipelines sends all in one write. docs/partitions.md has the outcomes
-as a table. The scheduler is that of support/turns.py; `make simulate SEEDS=...` runs other seeds.
+The tests are those of support/litmus, the scheduler is that of support/turns.py; `make simulate
+SEEDS=...` runs other seeds.
 
 An outcome that is allowed has to be seen, so the same code would see it where it is forbidden; and
 those that the rules of docs/partitions.md forbid, while one client pipelines, have to be seen
@@ -14,61 +12,16 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final
 
 import pytest
 from support import turns
+from support.litmus import ALLOWED, FORBIDDEN, Litmus, Outcome, commands_of
 from support.seeds import blocks, repeat
-from support.turns import ClientsFirst, Pipeline, Script, World, key_of
+from support.turns import ClientsFirst, Script, World, key_of
 
 ROUNDS: Final = 6
 SEEN_SEEDS: Final = range(300)  # what is allowed shows within these, most much earlier
-
-# What was read: for each client the values in the order of its reads.
-Outcome = tuple[tuple[int, ...], ...]
-
-
-class Litmus(NamedTuple):
-    """A test, and the outcome that one order of all commands does not have.
-
-    Attributes:
-        clients: the commands of each.
-        pipelined: whether it sends them in one write, for each.
-        outcome: nobody sees it, or somebody does.
-        forbidden: which of the two.
-    """
-
-    clients: tuple[str, ...]
-    pipelined: tuple[bool, ...]
-    outcome: Outcome
-    forbidden: bool
-
-
-WAIT, PIPE = (False, False), (True, True)
-MESSAGE: Final = ("x=1 y=1", "y x")
-STORES: Final = ("x=1 y", "y=1 x")
-LOADS: Final = ("x y=1", "y x=1")
-READS: Final = ("x=1", "y=1", "x y", "y x")
-
-TESTS: Final = {
-    "message passing, all wait": Litmus(MESSAGE, WAIT, ((), (1, 0)), True),
-    "message passing, the writer pipelines": Litmus(MESSAGE, (True, False), ((), (1, 0)), True),
-    "message passing, the reader pipelines": Litmus(MESSAGE, (False, True), ((), (1, 0)), True),
-    "message passing, all pipeline": Litmus(MESSAGE, PIPE, ((), (1, 0)), False),
-    "store buffering, all wait": Litmus(STORES, WAIT, ((0,), (0,)), True),
-    "store buffering, one pipelines": Litmus(STORES, (True, False), ((0,), (0,)), True),
-    "store buffering, all pipeline": Litmus(STORES, PIPE, ((0,), (0,)), False),
-    "load buffering, all wait": Litmus(LOADS, WAIT, ((1,), (1,)), True),
-    "load buffering, one pipelines": Litmus(LOADS, (True, False), ((1,), (1,)), True),
-    "load buffering, all pipeline": Litmus(LOADS, PIPE, ((1,), (1,)), False),
-    "independent reads, all wait": Litmus(READS, (False,) * 4, ((), (), (1, 0), (1, 0)), True),
-    "independent reads, one pipelines": Litmus(
-        READS, (False, False, True, False), ((), (), (1, 0), (1, 0)), True
-    ),
-    "independent reads, all pipeline": Litmus(
-        READS, (False, False, True, True), ((), (), (1, 0), (1, 0)), False
-    ),
-}
 
 
 def client(
@@ -82,10 +35,7 @@ def client(
     for number, (keys, reads) in enumerate(zip(rounds, found, strict=True)):
         begun[me] = number
         yield lambda number=number: min(begun) >= number  # type: ignore[misc]
-        commands: Pipeline = []
-        for word in test.clients[me].split():
-            key = keys[word[0]]
-            commands.append([b"SET", key, b"1"] if "=" in word else [b"GET", key])
+        commands = commands_of(test.clients[me], keys)
         replies = []
         for pipeline in [commands] if test.pipelined[me] else [[one] for one in commands]:
             replies += yield 0, pipeline
@@ -126,10 +76,6 @@ def outcomes(test: Litmus, seed: int) -> Counter[Outcome]:
     return Counter(
         tuple(tuple(reads) for reads in of_round) for of_round in zip(*found, strict=True)
     )
-
-
-FORBIDDEN: Final = {name: test for name, test in TESTS.items() if test.forbidden}
-ALLOWED: Final = {name: test for name, test in TESTS.items() if not test.forbidden}
 
 
 @pytest.mark.parametrize("name", FORBIDDEN)
