@@ -11,6 +11,8 @@ SEED ?= 1
 N ?= 100000
 WORKERS ?= 1
 RESP ?= 2
+# Of litmus, with WORKERS.
+ROUNDS ?= 100000
 # How long verify begins rounds.
 MINUTES ?= 5
 # A redis.conf to start with: make serve CONF=my.conf.
@@ -20,7 +22,8 @@ BIN := .venv/bin
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-node simulate fuzz verify bench bench-memory bench-size load lint docs clean
+.PHONY: help serve test test-node simulate fuzz verify litmus bench bench-memory bench-size load lint
+.PHONY: docs clean
 
 help:
 	@echo 'make serve [ARGS="--port 7000"] [CONF=redis.conf]   run the server, data in ./data'
@@ -29,6 +32,7 @@ help:
 	@echo 'make simulate SEEDS=1000-20000                     run the simulations on other seeds'
 	@echo 'make fuzz SEED=1 N=100000 [WORKERS=3] [RESP=3]     random commands, beside a real Redis'
 	@echo 'make verify MINUTES=5 [SEED=1]                     histories while workers are killed'
+	@echo 'make litmus ROUNDS=1000000 WORKERS=4               litmus tests on a real server'
 	@echo 'make bench [ARGS=...]                              measure next to redis-server'
 	@echo 'make bench-memory [ARGS=...]                       bytes per element, the same way'
 	@echo 'make bench-size [ARGS=...]                         time per call, by size of the value'
@@ -51,7 +55,8 @@ test-node: .venv/serve.stamp tests/node/node_modules/.package-lock.json
 	cd tests/node && node --test --test-reporter=spec $(ARGS) *.test.js
 
 simulate: .venv/test.stamp
-	SHOAL_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation -q -k 'histories or payload_of' $(ARGS)
+	SHOAL_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation -q \
+		-k 'histories or payload_of or who_hears or litmus_outcome_never' $(ARGS)
 
 # --log 5 in ARGS: also restart from the log, and let a real Redis read it.
 fuzz: .venv/test.stamp
@@ -61,6 +66,9 @@ fuzz: .venv/test.stamp
 # --workload bank in ARGS: only that one.
 verify: .venv/test.stamp
 	PYTHONPATH=tests $(BIN)/python -m support.histories --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+litmus: .venv/test.stamp
+	PYTHONPATH=tests $(BIN)/python -m support.litmus --rounds $(ROUNDS) --workers $(WORKERS)
 
 bench: .venv/load.stamp
 	@sh tests/support/install_redis_tools.sh

@@ -21,7 +21,16 @@ from shoal.worker.loop import Loop
 from support import machine, turns
 from support.machine import Page
 from support.seeds import blocks, repeat
-from support.turns import Pipeline, Replies, RepliesFirst, Script, World, key_of
+from support.turns import (
+    ClientsFirst,
+    Condition,
+    Pipeline,
+    Replies,
+    RepliesFirst,
+    Script,
+    World,
+    key_of,
+)
 
 ROUNDS: Final = 12
 LOOKS: Final = 200
@@ -62,7 +71,7 @@ def noise(keys: list[bytes], random: Random) -> Script:
         yield random.randrange(2), [[b"GET", random.choice(keys)]]
 
 
-def look(key: bytes, connection: int) -> Generator[tuple[int, Pipeline], Replies, int]:
+def look(key: bytes, connection: int) -> Generator[tuple[int, Pipeline] | Condition, Replies, int]:
     (value,) = yield connection, [[b"GET", key]]
     return int(value or 0)
 
@@ -130,17 +139,6 @@ class DrainsFirst(Loop):
     def _drain(self) -> None:
         if not self._drained:
             super()._drain()
-
-
-class ClientsFirst(Loop):
-    """Rule 1, second half: clients' commands run before the peers' requests."""
-
-    def _drain(self) -> None:
-        pass  # as if nothing had come yet
-
-    def _end_turn(self, started_ns: int) -> None:
-        super()._drain()
-        super()._end_turn(started_ns)
 
 
 def as_they_came(_: object) -> int:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from random import Random
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from shoal.proto import messages as m
 from shoal.proto.directives import Config
@@ -260,34 +260,28 @@ def check_nothing_is_left(mesh: Mesh) -> None:
         assert not any([dispatcher._refs, dispatcher._paused])
 
 
+ON_MESSAGE: Final[dict[int, Callable[[Coordinator, int, list[Any]], Outgoing | None]]] = {
+    m.SPAN: lambda coordinator, worker, rest: coordinator.on_span(worker, *rest),
+    m.DONE: lambda coordinator, worker, rest: coordinator.on_done(worker, *rest),
+    m.LENT: lambda coordinator, worker, rest: coordinator.on_lent(worker, *rest),
+    m.EFFECT: lambda coordinator, worker, rest: coordinator.on_effect(worker, *rest),
+    m.RAN: lambda coordinator, worker, rest: coordinator.on_ran(worker, *rest),
+    m.NEEDS: lambda coordinator, worker, rest: coordinator.on_needs(worker, *rest),
+    m.FORGET: lambda coordinator, worker, rest: coordinator.on_forget(worker, *rest),
+    m.HELD: lambda coordinator, worker, rest: coordinator.on_held(worker, *rest),
+    m.SETTLED: lambda coordinator, worker, rest: coordinator.on_settled(worker, *rest),
+    m.ABORT: lambda coordinator, worker, rest: coordinator.on_abort(*rest),
+    m.TOOK: lambda coordinator, worker, rest: coordinator.on_took(*rest),
+    m.APPLY_MORE: lambda coordinator, worker, rest: coordinator.on_apply_more(worker, *rest),
+    m.DISK: lambda coordinator, worker, rest: coordinator.on_disk_state(worker, *rest),
+}
+"""How the coordinator takes the messages of workers, by their kind."""
+
+
 def coordinated(coordinator: Coordinator, worker: int, kind: int, rest: list[Any]) -> Outgoing:
-    """Let the coordinator take a worker's message, and return what it sends."""
-    if kind == m.SPAN:
-        return coordinator.on_span(worker, *rest)
-    if kind == m.DONE:
-        return coordinator.on_done(worker, *rest)
-    if kind == m.LENT:
-        return coordinator.on_lent(worker, *rest)
-    if kind == m.EFFECT:
-        return coordinator.on_effect(worker, *rest)
-    if kind == m.RAN:
-        return coordinator.on_ran(worker, *rest)
-    if kind == m.NEEDS:
-        return coordinator.on_needs(worker, *rest)
-    if kind == m.FORGET:
-        return coordinator.on_forget(worker, *rest)
-    if kind == m.HELD:
-        coordinator.on_held(worker, *rest)
-        return []
-    if kind == m.SETTLED:
-        return coordinator.on_settled(worker, *rest)
-    if kind == m.ABORT:
-        return coordinator.on_abort(*rest)
-    if kind == m.TOOK:
-        return coordinator.on_took(*rest)
-    if kind == m.APPLY_MORE:
-        return coordinator.on_apply_more(worker, *rest)
-    return []  # it is for somebody else
+    """Let the coordinator take a worker's message, if it is for it; return what it sends."""
+    take = ON_MESSAGE.get(kind)
+    return (take(coordinator, worker, rest) or []) if take is not None else []
 
 
 class Caller:

@@ -63,6 +63,7 @@ from shoal.worker.values import rebuild
 from support.disk import FakeDisk, FakeSyncer
 from support.linearizability import Operation, check
 from support.machine import Epoll, Machine, Pipe, Socket
+from support.mesh import ON_MESSAGE, coordinated
 from support.simulated_plan import (
     BLOCKING,
     Plan,
@@ -546,14 +547,13 @@ class Simulation(Machine):
                 self.on_message(index, message)
 
     def on_message(self, index: int, message: m.Message) -> None:
-        coordinator = self.coordinator
         kind, *rest = message
         if kind == m.LOADED:
             self.let_serve(index)
         elif kind == m.FAILED:
             raise SimulationError(f"worker {index} could not load: {rest}")
         elif kind in ON_MESSAGE:
-            self.emit(ON_MESSAGE[kind](coordinator, index, rest))
+            self.emit(coordinated(self.coordinator, index, kind, rest))
         else:
             assert kind in (m.FIGURES, m.CLOSED), message
 
@@ -1149,19 +1149,6 @@ class Simulation(Machine):
 
 # Of all keys that there can be: to look at all slots takes its time.
 _SLOTS: Final = {key: key_slot(key) for workers in (2, 3, 4) for key in all_keys(workers)}
-
-ON_MESSAGE: Final[dict[int, Callable[[Coordinator, int, list[Any]], Outgoing]]] = {
-    m.SPAN: lambda coordinator, worker, rest: coordinator.on_span(worker, *rest),
-    m.DONE: lambda coordinator, worker, rest: coordinator.on_done(worker, *rest),
-    m.LENT: lambda coordinator, worker, rest: coordinator.on_lent(worker, *rest),
-    m.EFFECT: lambda coordinator, worker, rest: coordinator.on_effect(worker, *rest),
-    m.RAN: lambda coordinator, worker, rest: coordinator.on_ran(worker, *rest),
-    m.FORGET: lambda coordinator, worker, rest: coordinator.on_forget(worker, *rest),
-    m.ABORT: lambda coordinator, worker, rest: coordinator.on_abort(*rest),
-    m.TOOK: lambda coordinator, worker, rest: coordinator.on_took(*rest),
-    m.APPLY_MORE: lambda coordinator, worker, rest: coordinator.on_apply_more(worker, *rest),
-    m.DISK: lambda coordinator, worker, rest: coordinator.on_disk_state(worker, *rest),
-}
 
 FACTS: Final = {
     "run_id": "0" * 40,

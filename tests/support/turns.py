@@ -6,14 +6,14 @@ client, go first, and for as long as it likes. Each worker runs on a thread of i
 one that holds the baton moves, so a seed decides everything.
 
 A client is a generator that yields pipelines (the number of one of its connections, and commands)
-and is sent their replies. Several connections of one client stand for whatever lets one client know
-what another has seen.
+and is sent their replies; or a condition, until which it does nothing. Several connections of one
+client stand for whatever lets one client know what another has seen.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from random import Random
 from typing import Any, Final, cast
@@ -38,7 +38,8 @@ load_all()
 
 Pipeline = list[list[bytes]]
 Replies = list[Any]
-Script = Generator[tuple[int, Pipeline], Replies, None]
+Condition = Callable[[], bool]
+Script = Generator[tuple[int, Pipeline] | Condition, Replies, None]
 
 MAX_CHOICES: Final = 200_000  # of the scheduler in one run, which takes some thousand
 CALLS: Final = ("poll", "read", "write", "recv", "send", "clock", "page")
@@ -59,24 +60,32 @@ class Actor:
         self._script = script
         self._waits_on: Socket | None = None
         self._wanted = 0
+        self._until: Condition | None = None
 
     @property
     def can_act(self) -> bool:
+        if self.done or (self._until is not None and not self._until()):
+            return False
         on = self._waits_on
-        return not self.done and (on is None or len(on.replies) >= self._wanted)
+        return on is None or len(on.replies) >= self._wanted
 
     def act(self) -> None:
         """Take the replies and send the next pipeline."""
         on = self._waits_on
         try:
             if on is None:
-                at, commands = next(self._script)
+                wish = next(self._script)
             else:
                 replies, on.replies = on.replies, []
-                at, commands = self._script.send(replies)
+                wish = self._script.send(replies)
         except StopIteration:
             self.done = True
             return
+        if not isinstance(wish, tuple):
+            self._until, self._wanted = wish, 0
+            return
+        self._until = None
+        at, commands = wish
         self._waits_on = on = self.sockets[at]
         self._wanted = len(commands)
         on.received += b"".join(map(encode_command, commands))
@@ -310,6 +319,17 @@ class RepliesFirst(Loop):
     def _send_frames(self) -> None:
         if not self._ending:
             super()._send_frames()
+
+
+class ClientsFirst(Loop):
+    """A loop with a rule missing: clients' commands run before the peers' requests."""
+
+    def _drain(self) -> None:
+        pass  # as if nothing had come yet
+
+    def _end_turn(self, started_ns: int) -> None:
+        super()._drain()
+        super()._end_turn(started_ns)
 
 
 def key_of(worker: int, workers: int, prefix: str = "k") -> bytes:
