@@ -25,6 +25,7 @@ from loadtests.cells import (
     calibrate,
     measure,
     preload,
+    spanning_cells,
     string_cells,
     type_cells,
 )
@@ -150,7 +151,11 @@ def main() -> int:
 
     judged = bounds(bench.results)
     text = markdown(bench.results, servers, cells, machine, judged)
-    name = "types" if all(cell.is_type for cell in cells) else "bench"
+    name = "bench"
+    if all(cell.is_type for cell in cells):
+        name = "types"
+    elif all(cell.is_spanning for cell in cells):
+        name = "spanning"
     (out / f"{name}.md").write_text(text)
     (out / f"{name}.json").write_text(_json(bench.results, machine) + "\n")
     draw(bench.results, servers, cells, machine, out / f"{name}.png")
@@ -165,7 +170,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer cells, rounds and seconds")
     parser.add_argument(
         "--group",
-        choices=("strings", "types", "all"),
+        choices=("strings", "types", "spanning", "all"),
         help="which cells: by default those on strings, or any that --only names",
     )
     parser.add_argument(
@@ -209,9 +214,10 @@ def _selected(group: str | None, only: str | None, quick: bool) -> list[Cell]:
     """
     if group is None:
         group = "all" if only else "strings"
-    known = string_cells() if group != "types" else []
-    known += type_cells() if group != "strings" else []
-    patterns = only.split(",") if only else QUICK_CELLS if quick and group != "types" else ["*"]
+    groups = {"strings": string_cells, "types": type_cells, "spanning": spanning_cells}
+    known = [cell for name, list_ in groups.items() if group in (name, "all") for cell in list_()]
+    quick_ones = QUICK_CELLS if quick and group in ("strings", "all") else ["*"]
+    patterns = only.split(",") if only else quick_ones
     cells = [c for c in known if any(fnmatch.fnmatch(c.name, p) for p in patterns)]
     if not cells:
         raise SystemExit(f"no cell matches {only}; there are {[c.name for c in known]}")

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import hiredis
 
+from loadtests.driver import DriveError
 from loadtests.machine import busy_seconds
 from loadtests.servers import Server
+from loadtests.spanning_cells import SPANNING_CELLS
 from loadtests.type_cells import KEYS, TYPE_CELLS, LayError
 
 CLIENTS = 50
@@ -31,9 +33,10 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Cell:
-    """What redis-benchmark sends, and how the server logs it.
+    """What redis-benchmark sends, or our own driver, and how the server logs it.
 
-    command: one of COMMANDS, which redis-benchmark has a test for, or a name in TYPE_CELLS.
+    command: one of COMMANDS, which redis-benchmark has a test for, or a name in TYPE_CELLS, or one
+    in SPANNING_CELLS, which it cannot send.
     """
 
     command: str
@@ -49,6 +52,11 @@ class Cell:
     def is_type(self) -> bool:
         """Whether it is one of the data types' cells."""
         return self.command in TYPE_CELLS
+
+    @property
+    def is_spanning(self) -> bool:
+        """Whether our own driver sends it."""
+        return self.command in SPANNING_CELLS
 
     def benchmark_argv(self) -> list[str]:
         """Return what follows redis-benchmark's general options."""
@@ -105,6 +113,11 @@ def string_cells() -> list[Cell]:
     return plain + logged
 
 
+def spanning_cells() -> list[Cell]:
+    """List the cells about transactions, scripts and messages."""
+    return [Cell(name, 1, "no") for name in SPANNING_CELLS]
+
+
 def preload(server: Server) -> None:
     """Set every key redis-benchmark may draw, so that GET hits and INCR finds its counter."""
     connection = server.connect()
@@ -126,6 +139,8 @@ def measure(server: Server, cell: Cell, requests: int) -> Sample:
     server keeps commandstats, they are noted beside it. Raises BenchError, ServerError.
     """
     assert requests % cell.pipeline == 0, (cell, requests)
+    if cell.is_spanning:
+        return _measure_driven(server, cell, requests)
     _lay(server, cell, requests)
     general = f"redis-benchmark -p {server.port} -c {CLIENTS} -d {VALUE_BYTES} --csv"
     general += f" -P {cell.pipeline} -n {requests}"
@@ -159,6 +174,31 @@ def measure(server: Server, cell: Cell, requests: int) -> Sample:
         user_us=cpu.user_s * 1e6 / requests,
         system_us=cpu.system_s * 1e6 / requests,
         foreign_cores=max(0.0, busy - client - cpu.user_s - cpu.system_s) / seconds,
+    )
+
+
+def _measure_driven(server: Server, cell: Cell, requests: int) -> Sample:
+    """Let our own driver send the requests; the figures are per request."""
+    busy_before, own_before = busy_seconds(), time.process_time()
+    try:
+        with SPANNING_CELLS[cell.command].prepared(server) as run:
+            # What the connections cost is no part of it.
+            before = server.cpu()
+            driven = run(requests)
+            cpu = server.cpu() - before
+    except (DriveError, OSError) as error:
+        raise BenchError(f"{server.name}, {cell.name}: {error}") from error
+    foreign_s = busy_seconds() - busy_before - (time.process_time() - own_before)
+    return Sample(
+        requests=requests,
+        counted=None,
+        seconds=driven.seconds,
+        throughput=requests / driven.seconds,
+        p50_ms=driven.quantile_ms(0.5),
+        p99_ms=driven.quantile_ms(0.99),
+        user_us=cpu.user_s * 1e6 / requests,
+        system_us=cpu.system_s * 1e6 / requests,
+        foreign_cores=max(0.0, foreign_s - cpu.user_s - cpu.system_s) / driven.seconds,
     )
 
 

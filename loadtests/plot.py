@@ -48,18 +48,18 @@ def draw(
 
 
 def _grid(cells: list[Cell]) -> list[list[Cell]]:
-    """Place pipelines as rows and commands as columns; below them the logged cells, and those of
-    the data types, as many in a row as there are commands.
+    """Place pipelines as rows and commands as columns; below them the logged cells, then those of
+    other groups, as many in a row as there are commands.
     """
-    plain = [c for c in cells if c.policy == "no" and not c.is_type]
-    types = [c for c in cells if c.is_type]
+    others = [c for c in cells if c.is_type or c.is_spanning]
+    plain = [c for c in cells if c.policy == "no" and c not in others]
     order = {c: i for i, c in enumerate(COMMANDS)}
     rows = [
         sorted((c for c in plain if c.pipeline == p), key=lambda c: order[c.command])
         for p in PIPELINES
     ]
     rows.append([c for c in cells if c.policy != "no"])
-    rows += [types[at : at + len(COMMANDS)] for at in range(0, len(types), len(COMMANDS))]
+    rows += [others[at : at + len(COMMANDS)] for at in range(0, len(others), len(COMMANDS))]
     return [row for row in rows if row]
 
 

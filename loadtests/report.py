@@ -4,6 +4,7 @@ import statistics
 from dataclasses import dataclass
 
 from loadtests.cells import CLIENTS, COMMANDS, PIPELINES, VALUE_BYTES, Cell, Sample, type_cells
+from loadtests.spanning_cells import SPANNING_CELLS
 from loadtests.type_cells import KEYS, TYPE_CELLS
 
 # (server, cell) -> round -> sample.
@@ -14,6 +15,7 @@ TWO_WORKERS_LIMIT = 1.6
 FOUR_WORKERS_LIMIT = 1.25
 EVERYSEC_LIMIT = 1.25
 TYPE_LIMIT = 2.0
+TRANSACTION_LIMIT = 1.3
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,10 @@ def bounds(results: Results) -> list[Bound]:
     for cell in type_cells():
         what = f"{cell.name}, one worker against redis-7"
         asked.append((what, "shoal-1", cell, "redis-7", cell, TYPE_LIMIT))
+    transaction, alone = Cell("MULTI 3", 1, "no"), Cell("MULTI 3 alone", 1, "no")
+    for name in ("shoal-1", "shoal-2", "shoal-4", "redis-7"):
+        what = f"MULTI, 3 SET, EXEC against its commands without MULTI, {name}"
+        asked.append((what, name, transaction, name, alone, TRANSACTION_LIMIT))
     judged = []
     for what, name, cell, base_name, base_cell, limit in asked:
         rounds, base = results.get((name, cell), {}), results.get((base_name, base_cell), {})
@@ -105,7 +111,7 @@ def median(results: Results, name: str, cell: Cell) -> Sample | None:
 
 def reading_order(cells: list[Cell]) -> list[Cell]:
     """Sort cells for a reader: by policy, command and pipeline."""
-    policies, commands = ["no", "everysec", "always"], [*COMMANDS, *TYPE_CELLS]
+    policies, commands = ["no", "everysec", "always"], [*COMMANDS, *TYPE_CELLS, *SPANNING_CELLS]
     return sorted(
         cells, key=lambda c: (policies.index(c.policy), commands.index(c.command), c.pipeline)
     )
@@ -137,6 +143,11 @@ def markdown(
         medians = [median(results, name, cell) for name in servers]
         rows.append([cell.name, *[f"{m.cpu_us:.2f}" if m else "-" for m in medians]])
     lines += table(["", *servers], rows)
+    requests = [c for c in ordered if c.is_spanning]
+    if requests:
+        lines += ["", "## Requests", "", "Figures of these are per request, which is:", ""]
+        rows = [[c.name, SPANNING_CELLS[c.command].what] for c in requests]
+        lines += table(["", "what a client sends at once"], rows)
     lines += ["", "## Bounds", ""]
     if not judged:
         lines.append("None: of no bound were both sides measured.")

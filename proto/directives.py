@@ -111,6 +111,14 @@ class Config:
         0, WORKER, MUTABLE, "Seconds after which an idle client is disconnected; 0: never."
     )
     requirepass = SecretDirective(b"", BOTH, MUTABLE, "Password of the default user.")
+    tracking_table_max_keys = IntDirective(
+        1_000_000,
+        WORKER,
+        MUTABLE,
+        "Keys that are tracked for client-side caching, in all partitions together; 0: no limit.",
+        low=0,
+        unsigned=True,
+    )
 
     # Process
     workers = WorkersDirective(

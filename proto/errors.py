@@ -352,6 +352,82 @@ def special_characters(what: bytes) -> ReplyError:
     return ReplyError(b"ERR %b cannot contain spaces, newlines or special characters." % what)
 
 
+def redirects_twice() -> ReplyError:
+    """Build the error of CLIENT TRACKING with REDIRECT twice."""
+    return ReplyError(b"ERR A client can only redirect to a single other client")
+
+
+def no_client_to_redirect_to() -> ReplyError:
+    """Build the error of CLIENT TRACKING with REDIRECT to an id that no client has."""
+    return ReplyError(b"ERR The client ID you want redirect to does not exist")
+
+
+def prefix_without_bcast() -> ReplyError:
+    """Build the error of CLIENT TRACKING with PREFIX in the default mode."""
+    return ReplyError(b"ERR PREFIX option requires BCAST mode to be enabled")
+
+
+def prefix_overlaps(prefix: bytes, other: bytes, *, known: bool) -> ReplyError:
+    """Build the error of CLIENT TRACKING with two prefixes of which one begins with the other.
+
+    Args:
+        known: the other one was given by an earlier call.
+    """
+    whose = b"an existing" if known else b"another provided"
+    return ReplyError(
+        b"ERR Prefix '%b' overlaps with %b prefix '%b'. Prefixes for a single client must not"
+        b" overlap." % (prefix, whose, other)
+    )
+
+
+def cannot_switch_bcast() -> ReplyError:
+    """Build the error of CLIENT TRACKING ON with another mode than the one that is on."""
+    return ReplyError(
+        b"ERR You can't switch BCAST mode on/off before disabling tracking for this client, and"
+        b" then re-enabling it with a different mode."
+    )
+
+
+def opt_with_bcast() -> ReplyError:
+    """Build the error of CLIENT TRACKING with BCAST and OPTIN or OPTOUT."""
+    return ReplyError(b"ERR OPTIN and OPTOUT are not compatible with BCAST")
+
+
+def optin_and_optout() -> ReplyError:
+    """Build the error of CLIENT TRACKING with OPTIN and OPTOUT."""
+    return ReplyError(b"ERR You can't specify both OPTIN mode and OPTOUT mode")
+
+
+def cannot_switch_opt() -> ReplyError:
+    """Build the error of CLIENT TRACKING ON with OPTIN while OPTOUT is on, or the reverse."""
+    return ReplyError(
+        b"ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and"
+        b" then re-enabling it with a different mode."
+    )
+
+
+def no_caching_mode() -> ReplyError:
+    """Build the error of CLIENT CACHING without OPTIN or OPTOUT."""
+    return ReplyError(
+        b"ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or"
+        b" OPTOUT mode enabled"
+    )
+
+
+def caching_needs(word: bytes, mode: bytes) -> ReplyError:
+    """Build the error of CLIENT CACHING YES in OPTOUT mode, or NO in OPTIN mode."""
+    return ReplyError(
+        b"ERR CLIENT CACHING %b is only valid when tracking is enabled in %b mode." % (word, mode)
+    )
+
+
+def redirect_in_transaction() -> ReplyError:
+    """Build the error of CLIENT TRACKING in a transaction, with REDIRECT to another worker's
+    client.
+    """
+    return ReplyError(b"ERR REDIRECT to a client of another worker is not allowed in a transaction")
+
+
 def unrecognized_option(option: bytes) -> ReplyError:
     """Build the error of CLIENT SETINFO for an attribute that does not exist."""
     return ReplyError(b"ERR Unrecognized option '%b'" % option)
@@ -969,6 +1045,11 @@ def watch_in_multi() -> ReplyError:
     return ReplyError("ERR WATCH inside MULTI is not allowed")
 
 
+def no_monitor_in_transaction() -> ReplyError:
+    """Build the error of a MONITOR that MULTI has queued."""
+    return ReplyError("ERR MONITOR isn't allowed for DENY BLOCKING client")
+
+
 def not_in_transaction() -> ReplyError:
     """Build the error of a command that MULTI does not queue."""
     return ReplyError("ERR Command not allowed inside a transaction")
@@ -1078,23 +1159,24 @@ def script_out_of_memory() -> ReplyError:
     return ReplyError("ERR the script was ended: it needs more memory than a script may have")
 
 
-def script_foreign_key() -> ReplyError:
-    """Build the error of a script that uses a key of another partition."""
+def keys_keep_changing() -> ReplyError:
+    """Build the error of a command that needs other keys each time it is tried."""
+    return try_again("the keys that the command needs keep changing")
+
+
+def script_sealed() -> ReplyError:
+    """Build the error of a script that uses a key of another partition after MIGRATE, which can't
+    be taken back.
+    """
     return ReplyError(
-        "CROSSSLOT Script attempted to access a key of another partition than its declared keys"
+        "CROSSSLOT Script attempted to access a key of another partition, not declared, after"
+        " MIGRATE"
     )
 
 
-def script_key_locked() -> ReplyError:
-    """Build the error of a script that uses a key it has not declared, while a command over several
-    partitions holds it.
-    """
-    return try_again("an undeclared key of the script is held by a command over partitions")
-
-
-def script_spans_partitions(name: bytes) -> ReplyError:
-    """Build the error of a script that calls a command over all partitions."""
-    return ReplyError(b"ERR a script can't call '%b' with several workers" % name)
+def script_spans_processes(name: bytes) -> ReplyError:
+    """Build the error of a script that calls a command which asks all processes."""
+    return ReplyError(b"ERR a script can't call '%b': it asks several processes" % name)
 
 
 def script_flush_options() -> ReplyError:

@@ -89,6 +89,10 @@ MAX_PARKED_HOPS: Final = 65_536
 MAX_PARKED_HOP_BYTES: Final = 1 << 28
 PARK_MS: Final = 5_000
 
+# How long a command's reply is held back at most, until clients that wait for keys of several
+# partitions, and may be served by what it did, have been tried (`worker/blocking.py`).
+HOLD_MS: Final = 5_000
+
 # Bytes and commands of one piece of a value that is lent to another worker, or given back: about a
 # millisecond to make, and to take, as the commands that rebuild a value have some 64 elements each.
 CHUNK_BYTES: Final = 1 << 16
@@ -97,6 +101,18 @@ CHUNK_COMMANDS: Final = 32
 # How often a command is run again because it turned out to need more keys, before it is answered
 # TRYAGAIN: what it reads must have changed in between each time.
 MAX_KEY_ROUNDS: Final = 16
+
+# After so many of these a script is run under locks on everything.
+KEY_ROUNDS_UNTIL_EVERYTHING: Final = 4
+
+# Calls that a script may still make once it has turned out to need more keys, to find out which;
+# what it does then is taken back.
+MAX_CALLS_TO_FIND_KEYS: Final = 4096
+
+# Calls of scripts of which a home remembers what they turned out to need, and how often it relies
+# on that before it finds it out anew.
+MAX_LEARNED_CALLS: Final = 1024
+LEARNED_USES: Final = 1000
 
 # Connections accepted in one turn of the supervisor, so that spanning commands are not held up by a
 # flood of them.
@@ -202,6 +218,10 @@ MAX_HELD_PUSH_BYTES: Final = 1 << 25
 # waits long before (MAX_PEER_OUTBOX_BYTES); keyspace events and MONITOR's lines cannot, and a
 # worker that is so far behind will not catch up.
 MAX_UNSENT_NEWS_BYTES: Final = 1 << 26
+
+# Flushes that not every partition has told of yet, of which a home keeps account for client-side
+# caching. Few are ever under way: each locks a whole database in all partitions.
+MAX_FLUSHES_UNDER_WAY: Final = 64
 
 # Keyspace events kept by a worker that has started anew until it knows the subscriptions of the
 # others, some milliseconds.

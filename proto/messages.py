@@ -36,16 +36,22 @@ Commands that run in steps: the workers, once granted, lend instead of running:
 | (EXECUTE, ticket, attempt, blob)             | coordinator, executor | all have lent: run it     |
 | (EFFECT, ticket, attempt, worker, chunk)     | executor, coordinator | changes for that worker   |
 | (FORGET, ref)                                | home, coordinator     | its client has gone       |
+| (NEEDS, ticket, attempt, lenders, blob)      | executor, coordinator | run it again, lent more   |
 | (RAN, ticket, attempt, replies)              | executor, coordinator | it ran: no more EFFECT    |
 | (APPLY, ticket, participants, chunk, last)   | coordinator, worker   | make these; the last: log |
 | (APPLY_MORE, ticket)                         | worker, coordinator   | taken, not the last       |
 | (LEND, ticket, attempt, blob)                | coordinator, worker   | lend for a step, or again |
+| (HELD, ticket)                               | worker, coordinator   | do not answer it yet      |
+| (SETTLED, ticket)                            | worker, coordinator   | I do not mind any more    |
 
 - attempt: the grant is attempt 0, with which a borrowing command's parts lend; each further step,
   and each time that one begins anew, is the next.
 - blob: what only workers read: what a step runs, and so what is lent; None: what the part says.
 - chunk: bytes that only workers read: marshalled commands, each with its database.
 - participants: the workers with effects; who has logged the last piece of its own says DONE.
+- HELD comes ahead of the worker's DONE, of any command over partitions: a client that waits for
+  keys of several partitions may be served by what this one did, and is tried first. The locks are
+  let go all the same; only the ANSWER waits (`worker/blocking.py`).
 
 A worker that starts and has loaded its partition gets, in this order: RELEASED with the tickets
 that its log holds without #REL and that are complete (left out if there are none), the LOCKs of
@@ -106,8 +112,11 @@ APPLY: Final = 16
 APPLY_MORE: Final = 17
 LEND: Final = 18
 ABORT: Final = 19
+NEEDS: Final = 37
 
 FORGET: Final = 50
+HELD: Final = 51
+SETTLED: Final = 52
 
 # The modes of LOCK.
 RUN: Final = 0

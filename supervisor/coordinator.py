@@ -47,7 +47,7 @@ NOBODY: Final = -2
 
 
 class _Ticket:
-    __slots__ = ("home", "parts", "ref", "replies", "size_bytes", "steps")
+    __slots__ = ("held", "home", "parts", "ref", "replies", "size_bytes", "steps")
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class _Ticket:
         self.replies: dict[int, object] = {}
         self.size_bytes = size_bytes
         self.steps = steps
+        self.held: set[int] = set()  # workers without which it must not be answered
 
 
 class Coordinator:
@@ -80,6 +81,7 @@ class Coordinator:
         assert next_ticket > 0
         self.next_ticket = next_ticket
         self._tickets: dict[int, _Ticket] = {}  # ascending, as they were given
+        self._held: dict[int, _Ticket] = {}  # ended, and not answered yet: see HELD
         self._size_bytes = 0
         self._down = set(range(workers))
         self._overdue: set[int] = set()  # those of the down that new commands no longer wait for
@@ -111,7 +113,8 @@ class Coordinator:
         size_bytes = sum(map(len, parts.values()))
         tickets = self._tickets
         if tickets and (
-            len(tickets) >= MAX_TICKETS or self._size_bytes + size_bytes > MAX_TICKET_BYTES
+            len(tickets) + len(self._held) >= MAX_TICKETS
+            or self._size_bytes + size_bytes > MAX_TICKET_BYTES
         ):
             return [(home, (REFUSE, ref, errors.try_again("too many spanning commands").text))]
         down = self._down
@@ -144,15 +147,37 @@ class Coordinator:
             return []
         return self._finish(number, ticket)
 
+    def on_held(self, worker: int, number: int) -> None:
+        """Answer this ticket when the worker has said SETTLED, or has died."""
+        self._tickets[number].held.add(worker)
+
+    def on_settled(self, worker: int, number: int) -> Outgoing:
+        """Answer a ticket now, as far as this worker is concerned."""
+        ticket = self._held.get(number)
+        if ticket is None:
+            ticket = self._tickets.get(number)
+            if ticket is not None:  # before it has ended
+                ticket.held.discard(worker)
+            return []
+        ticket.held.discard(worker)
+        if ticket.held:
+            return []
+        del self._held[number]
+        return self._answer(ticket)
+
     # -- steps -------------------------------------------------------------------------------------
 
     def on_lent(self, worker: int, number: int, attempt: int, chunk: bytes, last: bool) -> Outgoing:
-        """As `Steps.on_lent`."""
+        """As `Steps.on_lent`; nothing if the ticket was given up (`on_forget`) meanwhile."""
+        if self._was_given_up(number):
+            return []
         steps = self._steps(self._tickets[number])
         return self._moved(number, steps.on_lent(worker, attempt, chunk, last, self._down))
 
     def on_took(self, number: int, attempt: int, lender: int) -> Outgoing:
-        """As `Steps.on_took`."""
+        """As `Steps.on_took`; as in `on_lent`."""
+        if self._was_given_up(number):
+            return []
         return self._steps(self._tickets[number]).on_took(attempt, lender, self._down)
 
     def on_abort(self, number: int) -> Outgoing:
@@ -173,6 +198,13 @@ class Coordinator:
         steps = self._steps(self._tickets[number])
         return self._moved(number, steps.on_effect(worker, attempt, whose, chunk))
 
+    def on_needs(
+        self, worker: int, number: int, attempt: int, lenders: tuple[int, ...], blob: bytes
+    ) -> Outgoing:
+        """As `Steps.on_needs`."""
+        steps = self._steps(self._tickets[number])
+        return self._moved(number, steps.on_needs(worker, attempt, lenders, blob, self._down))
+
     def on_ran(self, worker: int, number: int, attempt: int, replies: list[object]) -> Outgoing:
         """As `Steps.on_ran`."""
         steps = self._steps(self._tickets[number])
@@ -182,6 +214,10 @@ class Coordinator:
         """As `Steps.on_apply_more`."""
         steps = self._steps(self._tickets[number])
         return self._moved(number, steps.on_apply_more(worker, self._down))
+
+    def _was_given_up(self, number: int) -> bool:
+        """Tell whether a ticket has ended: what is lent again after a death may come behind."""
+        return number not in self._tickets and number < self.next_ticket
 
     def _steps(self, ticket: _Ticket) -> Steps:
         assert ticket.steps is not None
@@ -206,10 +242,13 @@ class Coordinator:
         """
         self._down.add(worker)
         self._disk.pop(worker, None)
-        for ticket in self._tickets.values():
+        for ticket in (*self._tickets.values(), *self._held.values()):
             if ticket.home == worker:
                 ticket.home = NOBODY
-        return []
+        out: Outgoing = []
+        for number in (*self._tickets, *self._held):
+            out += self.on_settled(worker, number)
+        return out
 
     def on_deadline(self, worker: int) -> Outgoing:
         """Refuse new commands on a worker that is down for too long; those with a ticket still
@@ -283,15 +322,23 @@ class Coordinator:
         """Answer, then release everywhere but at the worker that comes back without these locks."""
         del self._tickets[number]
         self._size_bytes -= ticket.size_bytes
-        home, down = ticket.home, self._down
+        down = self._down
         out: Outgoing = []
-        replies = ticket.replies
-        if ticket.steps is not None:
-            replies = {home: ticket.steps.replies}
-        if home != NOBODY:
-            out.append((home, (ANSWER, ticket.ref, replies)))
+        if ticket.held:
+            self._held[number] = ticket
+        else:
+            out = self._answer(ticket)
         release = (RELEASE, number)
         for worker in ticket.parts:
             if worker not in down and worker != but:
                 out.append((worker, release))
         return out
+
+    def _answer(self, ticket: _Ticket) -> Outgoing:
+        home = ticket.home
+        if home == NOBODY:
+            return []
+        replies = ticket.replies
+        if ticket.steps is not None:
+            replies = {home: ticket.steps.replies}
+        return [(home, (ANSWER, ticket.ref, replies))]

@@ -561,8 +561,14 @@ class Supervisor:
                 self._send_all(coordinator.on_effect(worker.index, *message[1:]))
             elif kind == m.RAN:
                 self._send_all(coordinator.on_ran(worker.index, *message[1:]))
+            elif kind == m.NEEDS:
+                self._send_all(coordinator.on_needs(worker.index, *message[1:]))
             elif kind == m.FORGET:
                 self._send_all(coordinator.on_forget(worker.index, message[1]))
+            elif kind == m.HELD:
+                coordinator.on_held(worker.index, message[1])
+            elif kind == m.SETTLED:
+                self._send_all(coordinator.on_settled(worker.index, message[1]))
             elif kind == m.ABORT:
                 self._send_all(coordinator.on_abort(message[1]))
             elif kind == m.TOOK:

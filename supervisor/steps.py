@@ -121,6 +121,26 @@ class Steps:
         self.size_bytes += len(chunk)
         return [(worker, (MORE, self._number, attempt))]
 
+    def on_needs(
+        self,
+        worker: int,
+        attempt: int,
+        lenders: tuple[int, ...],
+        blob: bytes,
+        down: AbstractSet[int],
+    ) -> Outgoing:
+        """The step, which was taken back, needs more than it was lent: begin it anew with that. Its
+        locks cover it: they are on everything.
+        """
+        if attempt != self._attempt:
+            return []
+        assert worker == self._step.executor
+        steps = list(self._steps)
+        steps[self._at] = self._step._replace(lenders=lenders, blob=blob)
+        self._steps = tuple(steps)
+        self._begin_again()
+        return self.advance(down)
+
     def on_ran(
         self, worker: int, attempt: int, replies: list[object], down: AbstractSet[int]
     ) -> Outgoing:

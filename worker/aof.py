@@ -247,6 +247,7 @@ class Segment:
         self._ticket_at = -1  # index in pieces of the begun ticket's line, -1 outside
         self._begun: tuple[int, Sequence[int]] = (0, ())
         self._block_at = -1  # index in pieces where the running transaction began, -1 outside
+        self._block_db = -1  # what was selected then
         self._block_is_several = False  # one of its commands had several effects
         self._unwritten: deque[bytes] = deque()
         self._unwritten_bytes = 0
@@ -299,7 +300,14 @@ class Segment:
         """Let all that is logged up to `end_block` be one record."""
         assert self._block_at < 0, "a transaction inside a transaction"
         self._block_at = len(self.pieces)
+        self._block_db = self.db
         self._block_is_several = False
+
+    def drop_block(self) -> None:
+        """Forget what was logged since `begin_block`."""
+        del self.pieces[self._block_at :]
+        self.db = self._block_db
+        self._block_at = -1
 
     def end_block(self, *, several: bool) -> None:
         """Put what was logged since `begin_block` between MULTI and EXEC, if it is more than one

@@ -25,6 +25,7 @@ brpoplpush source:key destination:key1 timeout:double
 bzmpop timeout:double numkeys:integer key:key... where(MIN|MAX) [COUNT=count:integer]
 bzpopmax key:key... timeout:double
 bzpopmin key:key... timeout:double
+client|caching mode(YES|NO)
 client|kill filter(old-format"ip:port"@-2.8.12|new-format([ID=client-id:integer@2.8.12]|
     [TYPE=client-type(NORMAL|MASTER@3.2.0|SLAVE|REPLICA@5.0.0|PUBSUB)@2.8.12]|[USER=username]|
     [ADDR=addr"ip:port"]|[LADDR=laddr"ip:port"@6.2.0]|[SKIPME=skipme(YES|NO)]|
@@ -36,6 +37,8 @@ client|pause timeout:integer [mode(WRITE|ALL)@6.2.0]
 client|reply action(ON|OFF|SKIP)
 client|setinfo attr(LIB-NAME=libname|LIB-VER=libver)
 client|setname connection-name
+client|tracking status(ON|OFF) [REDIRECT=client-id:integer] [PREFIX=prefix...!] [BCAST] [OPTIN]
+    [OPTOUT] [NOLOOP]
 client|unblock client-id:integer [unblock-type(TIMEOUT|ERROR)]
 command|docs [command-name...]
 command|getkeys command [arg...]

@@ -17,6 +17,20 @@ CANCEL when the client has gone. The lock lasts one round trip; commands on thos
 waiter, queue behind it, as behind the lock of a spanning command. What only reads, and XREADGROUP,
 whose entries stay pending and can be claimed, take nothing away and need no offer.
 
+A waiter may wait for keys of other partitions too (`spread`). Then its home tries it, as a command
+over partitions (`worker/spread_wait.py`), and it is in one of these states here:
+
+    waits --a key is ready: READY to its home--> told --a try ends that has served it, or its
+      ^                                           |      home says LEAVE--> GONE
+      +-----a try ends that has not served it-----+
+
+A try ends here when it lets the locks of its keys go, all of which it has held: so whatever the
+home was told of before, the try has seen.
+
+If it takes something away, those behind it in the queue of the key wait for their turn (`behind`).
+The reply of the command that has made the key ready is held back until the outcome (`Hold`): so
+who knows of the push finds that the element has gone, as if it had been popped at once.
+
 What always holds:
 - a waiter stands under each of its keys in `_by_key` unless it is GONE, and the gate is closed to
   fused writes once for each of these keys;
@@ -25,16 +39,21 @@ What always holds:
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
+from shoal.proto.limits import HOLD_MS
 from shoal.proto.replies import encode
 from shoal.worker.keyspace import Gate, Store
 from shoal.worker.participant import Claim
 from shoal.worker.registry import Command, Wait
+
+if TYPE_CHECKING:
+    from shoal.worker.tracking import Reader
 
 # Waiters that have gone stay in the heap of timeouts until it is mostly theirs.
 _HEAP_SLACK: Final = 64
@@ -59,7 +78,11 @@ class Waiter:
         kind, on_nokey, timeout_reply: as in `Wait`.
         deadline_ms: monotonic, 0 for none; overdue: it has passed while the waiter was not WAITING.
         spread: it waits for keys of other partitions too, so it is not run here: its home is told
-            by `offer`, and tries; told: that has not ended, and who came later has to wait.
+            by `offer`, and tries.
+        told: the home has been told, and no try has ended here since.
+        behind: key -> those who came later and have to wait for the outcome.
+        holds: what is held back until the outcome.
+        reader: its client, if that tracks (`worker/tracking.py`).
         answer: gives its client the reply.
         offer: asks its home; None if it can be answered at once.
     """
@@ -68,15 +91,18 @@ class Waiter:
         "all_keys",
         "answer",
         "argv",
+        "behind",
         "claim",
         "command",
         "db",
         "deadline_ms",
+        "holds",
         "keys",
         "kind",
         "offer",
         "on_nokey",
         "overdue",
+        "reader",
         "resp",
         "spread",
         "state",
@@ -110,7 +136,45 @@ class Waiter:
         self.offer = offer
         self.state = State.WAITING
         self.claim: Claim | None = None
+        self.reader: Reader | None = None
         self.spread = self.told = False
+        self.behind: dict[tuple[int, bytes], list[Waiter]] = {}
+        self.holds: list[Hold] = []
+
+
+class Hold:
+    """An answer that is held back until it is known what has become of spread waiters."""
+
+    __slots__ = ("_answer", "_left", "deadline_ms")
+
+    def __init__(self, answer: Callable[[], None], deadline_ms: int) -> None:
+        """Hold back what `answer` does, until a monotonic time at most."""
+        self._answer: Callable[[], None] | None = answer
+        self._left = 1
+        self.deadline_ms = deadline_ms
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer has been given."""
+        return self._answer is None
+
+    def wait_for(self, told: Sequence[Waiter]) -> None:
+        """Wait for the next tries of these too."""
+        self._left += len(told)
+        for waiter in told:
+            waiter.holds.append(self)
+
+    def one_less(self) -> None:
+        """One of those that are waited for is decided."""
+        self._left -= 1
+        if not self._left:
+            self.end()
+
+    def end(self) -> None:
+        """Answer now, if that has not been done."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer()
 
 
 class Locks(Protocol):
@@ -150,8 +214,10 @@ class Blocking:
         self._let_go = let_go
         self._attempt = attempt
         self._by_key: dict[int, dict[bytes, dict[Waiter, None]]] = {}
-        self._ready: dict[tuple[int, bytes], None] = {}
+        # Keys that have changed, with those of their waiters that are left to try, None for all.
+        self._ready: dict[tuple[int, bytes], list[Waiter] | None] = {}
         self._serving = False
+        self._holds: deque[Hold] = deque()  # by their time; some are over
         self._timeouts: list[tuple[int, int, Waiter]] = []
         self._numbers = count()
         self._timed = 0  # waiters with a deadline that are not GONE
@@ -192,25 +258,40 @@ class Blocking:
         for key in self._by_key.get(db, ()):
             self._ready[db, key] = None
 
-    def serve_ready(self) -> None:
-        """Try the waiters of the keys that have changed; to be called after every command."""
+    def serve_ready(self) -> list[Waiter]:
+        """Try the waiters of the keys that have changed; to be called after every command.
+
+        Returns: those whose homes have to try them; what became of them, a `hold` learns.
+        """
         if self._serving:
-            return  # a waiter's own command made it ready: the loop below goes on with it
+            return []  # a waiter's own command made it ready: the loop below goes on with it
         self._serving = True
+        told: dict[Waiter, None] = {}
         while self._ready:
-            db, key = next(iter(self._ready))
-            del self._ready[db, key]
-            for waiter in list(self._by_key.get(db, {}).get(key, ())):
+            where = next(iter(self._ready))
+            db, key = where
+            waiters = self._ready.pop(where)
+            if waiters is None:
+                waiters = list(self._by_key.get(db, {}).get(key, ()))
+            for at, waiter in enumerate(waiters):
                 if waiter.state is not State.WAITING or not self._is_ready(waiter, (key,)):
                     continue
                 if not waiter.spread:
                     self._serve(waiter)
                     continue
-                waiter.told = True
-                assert waiter.offer is not None
-                waiter.offer()
-                break  # those behind it have their turn when it has had its own
+                self._tell(waiter)
+                told[waiter] = None
+                if waiter.command.write:  # it may take away what those behind it wait for
+                    waiter.behind[where] = waiters[at + 1 :]
+                    break
         self._serving = False
+        return list(told)
+
+    def _tell(self, waiter: Waiter) -> None:
+        if not waiter.told:
+            waiter.told = True
+            assert waiter.offer is not None
+            waiter.offer()
 
     def _is_ready(self, waiter: Waiter, keys: Sequence[bytes]) -> bool:
         """Tell whether trying it again makes sense; only by this the offers stay few."""
@@ -263,15 +344,36 @@ class Blocking:
         if waiter.overdue:
             self.end(waiter, waiter.timeout_reply)
 
-    def passed(self, waiter: Waiter) -> None:
-        """A spread waiter was tried, and waits on: those behind it have their turn."""
-        waiter.told = False
-        self._try_again(waiter)
+    # -- those that wait for keys of other partitions too ------------------------------------------
 
-    def _try_again(self, waiter: Waiter) -> None:
-        for key in waiter.keys:
-            if key in self._by_key.get(waiter.db, {}):
-                self._ready[waiter.db, key] = None
+    def hold(self, told: Sequence[Waiter], now_ms: int, answer: Callable[[], None]) -> None:
+        """Call `answer` when it is known what has become of waiters that `serve_ready` returned,
+        or when that takes too long; now_ms is monotonic.
+        """
+        hold = Hold(answer, now_ms + HOLD_MS)
+        self._holds.append(hold)
+        hold.wait_for(told)
+        hold.one_less()
+
+    def passed(self, waiter: Waiter) -> None:
+        """A try of a spread waiter has ended, and the waiter waits on. Its keys have been locked
+        until now: so it was told before the try had them, and the try has seen why.
+        """
+        waiter.told = False
+        holds, waiter.holds = waiter.holds, []
+        self._go_on_behind(waiter)
+        self._decided(holds)
+
+    def _go_on_behind(self, waiter: Waiter) -> None:
+        behind, waiter.behind = waiter.behind, {}
+        for where, waiters in behind.items():
+            self._ready.setdefault(where, waiters)
+
+    def _decided(self, holds: Sequence[Hold]) -> None:
+        told = self.serve_ready()
+        for hold in holds:
+            hold.wait_for(told)
+            hold.one_less()
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -281,19 +383,25 @@ class Blocking:
         if state is State.GONE:
             return
         self._forget(waiter)
-        if waiter.told:
-            self._try_again(waiter)
         if state is State.OFFERED:
             self.offers -= 1
             self._release(waiter)
         if reply is not None:
             waiter.answer(reply)
+        if waiter.spread:
+            self._go_on_behind(waiter)
+            self._decided(waiter.holds)
 
     def next_deadline_ms(self) -> int | None:
         """Return when `on_time` has something to do, monotonic ms; None for never."""
-        timeouts = self._timeouts
+        timeouts, holds = self._timeouts, self._holds
         while timeouts and timeouts[0][2].state is State.GONE:
             heappop(timeouts)
+        while holds and holds[0].over:
+            holds.popleft()
+        if holds:
+            held_ms = holds[0].deadline_ms
+            return min(held_ms, timeouts[0][0]) if timeouts else held_ms
         return timeouts[0][0] if timeouts else None
 
     def on_time(self, now_ms: int) -> None:
@@ -305,6 +413,9 @@ class Blocking:
                 self.end(waiter, waiter.timeout_reply)
             else:
                 waiter.overdue = True
+        holds = self._holds
+        while holds and (holds[0].over or holds[0].deadline_ms <= now_ms):
+            holds.popleft().end()
 
     def _forget(self, waiter: Waiter) -> None:
         waiter.state = State.GONE

@@ -22,18 +22,22 @@ import marshal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shoal.proto import errors
 from shoal.proto import messages as m
 from shoal.proto.errors import ReplyError
-from shoal.proto.limits import CHUNK_BYTES, CHUNK_COMMANDS
+from shoal.proto.frames import MARSHAL_VERSION
+from shoal.proto.limits import CHUNK_BYTES, CHUNK_COMMANDS, MAX_KEY_ROUNDS
 from shoal.proto.slots import key_slot
-from shoal.worker.keyspace import Database, Keyspace, Store, Value, expire_of
-from shoal.worker.registry import Command, Scope, resolve
+from shoal.worker.blocking import Waiter
+from shoal.worker.keyspace import Database, Keyspace, Lent, Store, Value, expire_of
+from shoal.worker.registry import UNLOGGED, Command, NeedKeys, Scope, is_wide, resolve
 from shoal.worker.values import encoding, rebuild, type_name
-from shoal.worker.values.hash import Hash
 from shoal.worker.values.list import List
+
+if TYPE_CHECKING:
+    from shoal.worker.tracking import Reader
 
 Argv = Sequence[bytes]
 Change = tuple[int, Argv]  # database, command
@@ -54,12 +58,20 @@ _Effect = tuple[int, int, bytes, Any]
 
 _NOTHING: Final = marshal.dumps([], 2)
 
-# In place of a command's name: what OBJECT ENCODING said of the value. Never logged.
+# Of `UNLOGGED`: what OBJECT ENCODING said of the value.
 _ENCODING: Final = b""
 
-# Likewise, of a change that is none: the owner of the key enters a command that waits for it:
-# key, home, handle, type, protocol, then the command.
+# In place of a command's name, of a change that is none: the owner enters a command that waits:
+# key, home, handle, type, on_nokey (see `registry.Wait`), protocol, then the command.
 WAIT: Final = b"\1"
+
+NO_WAITER: Final = (-1, 0)
+
+# Likewise, of a change that is none: the owner of the key notes that a client has read it: key,
+# home, id.
+TRACK: Final = b"\2"
+
+_NO_CHANGES: Final = frozenset({WAIT, TRACK})
 
 # Words of key specifications: the command writes to the key, and does not just take from it.
 _WRITTEN: Final = frozenset({"OW", "insert", "update"})
@@ -71,16 +83,25 @@ class Borrowing(NamedTuple):
     Attributes:
         argv: the command; resp: protocol of its client; db: the client's database.
         executor: the worker that runs it.
-        extra: keys to lend besides those that argv names.
-        waiter: home and handle of a command that may wait (`worker/spread_wait.py`).
+        extra: database and key of what to lend besides what argv names.
+        everything: it runs under locks on all partitions, and what it turns out to need is lent to
+            it without a new ticket.
+        names: databases of which the names of all keys are lent, with stand-ins for values.
+        waiter: of a command that may wait (`worker/spread_wait.py`) home and handle, and when it
+            has waited already, the type and the keys that it waits for, one of which has to be
+            there; else empty ones.
+        reader: its client, if that tracks (`worker/tracking.py`).
     """
 
     argv: list[bytes]
     resp: int
     db: int
     executor: int
-    extra: tuple[bytes, ...]
-    waiter: tuple[int, int] | None = None
+    extra: tuple[tuple[int, bytes], ...] = ()
+    everything: bool = False
+    names: tuple[int, ...] = ()
+    waiter: tuple[int, int, bytes, tuple[bytes, ...]] | None = None
+    reader: Reader | None = None
 
 
 class Transacted(NamedTuple):
@@ -89,11 +110,13 @@ class Transacted(NamedTuple):
     Attributes:
         watcher: of the client's WATCH, 0 for none; watched: how many keys of this worker it has.
         write: some command in it writes, so all keys are locked for it alone.
+        reader: as of `Borrowing`.
     """
 
     watcher: int
     watched: int
     write: bool
+    reader: Reader | None = None
 
 
 class _Tables(dict[int, dict[bytes, Value]]):
@@ -142,7 +165,10 @@ class _Part:
         loans: what has been lent to us, the executor; in `loans_attempt`.
         telling: what is left to be told of the effects, after a step has run; `held` comes first.
         replies: of the step.
+        rounds: how often it turned out to need more.
         changes: what was changed here and is not logged yet, in order.
+        entered: the command waits, for keys of ours.
+        told: who was told of what the ticket has changed here (`Blocking.serve_ready`).
     """
 
     command: Borrowing | Transacted
@@ -153,7 +179,10 @@ class _Part:
     telling: Iterator[tuple[int, Change]] | None = None
     held: tuple[int, Change] | None = None
     replies: list[bytes | list[bytes]] = field(default_factory=list)
+    rounds: int = 0
     changes: list[Change] = field(default_factory=list)
+    entered: bool = False
+    told: list[Waiter] = field(default_factory=list)
 
 
 class _Recorder:
@@ -180,6 +209,7 @@ class Borrower:
         self,
         store: Store,
         index: int,
+        workers: int,
         owner: Callable[[bytes], int],
         run: Callable[[Borrowing], tuple[bytes | list[bytes], list[Argv]]],
         may_run: Callable[[int, int], bool],
@@ -193,7 +223,7 @@ class Borrower:
 
         Args:
             store: this partition.
-            index: this worker.
+            index: this worker, of so many `workers`.
             owner: key -> the worker that has it.
             run: runs a command's handler; returns the reply and what it says are its effects.
             may_run: (watcher, watched) -> whether none of the keys that it watches was touched.
@@ -205,7 +235,7 @@ class Borrower:
         """
         self.parts: dict[int, _Part] = {}
         self._store = store
-        self._index = index
+        self._index, self._workers = index, workers
         self._owner = owner
         self._run = run
         self._may_run = may_run
@@ -253,17 +283,33 @@ class Borrower:
         else:
             self._lend(ticket, part)
 
+    def waiter_of(self, ticket: int) -> tuple[int, int]:
+        """Return home and handle if a ticket is a try of a command that waits."""
+        part = self.parts.get(ticket)
+        command = None if part is None else part.command
+        if not isinstance(command, Borrowing) or command.waiter is None:
+            return NO_WAITER
+        return command.waiter[:2]
+
     def release(self, ticket: int) -> None:
         """Forget a ticket; one that does not run in steps is not known."""
         self.parts.pop(ticket, None)
 
     def _changes(self, command: Borrowing) -> Iterator[Change]:
+        lent: set[tuple[int, bytes]] = set()
         for db, key, lend in loans_of(command, self._store.count):
             if self._owner(key) != self._index:
                 continue
+            lent.add((db, key))
             value = self._store.view(db).find(key)
             if value is not None:
                 yield from _loan(db, key, value, command.argv, lend)
+        for db in command.names:
+            for key, value in self._store.database(db):
+                if (db, key) not in lent:
+                    yield from _loan(db, key, value, command.argv, None)
+                    if expire_of(value):
+                        yield db, (b"PEXPIREAT", key, b"%d" % expire_of(value))
 
     def _lend(self, ticket: int, part: _Part) -> None:
         assert part.lending is not None
@@ -313,15 +359,34 @@ class Borrower:
         # only where the keys are locked for us alone.
         may_change = isinstance(part.command, Transacted) and part.command.write
         for command in _commands(part, blob):
-            reply, effects = self._execute(command, loans)
+            try:
+                reply, effects = self._execute(command, loans)
+            except NeedKeys as need:
+                if part.rounds < MAX_KEY_ROUNDS:
+                    part.rounds += 1
+                    self._ask_for_more(ticket, part, command, need)
+                    return
+                reply, effects = errors.keys_keep_changing().encode(), []
             if not (may_change or resolve(command.argv).write):
-                effects = []
+                effects = [effect for effect in effects if _changes_nothing(effect)]
             left -= len(reply) if isinstance(reply, bytes) else sum(map(len, reply))
             part.replies.append(reply if left >= 0 else errors.reply_too_large().encode())
             found += effects
         found.sort(key=_whose)  # stable: the changes of one partition stay in order
         part.telling = _one_by_one(found)
         self._tell(ticket, part)
+
+    def _ask_for_more(self, ticket: int, part: _Part, command: Borrowing, need: NeedKeys) -> None:
+        """Have a command that has locked everything run again with more lent to it."""
+        extra = tuple(dict.fromkeys((*command.extra, *need.keys)))
+        names = tuple({*command.names, *need.names})
+        again = command._replace(extra=extra, names=names)
+        lenders = {self._owner(key) for _, key, _ in loans_of(again, self._store.count)}
+        if names:
+            lenders.update(range(self._workers))
+        lenders.discard(self._index)
+        blob = marshal.dumps([tuple(again)], MARSHAL_VERSION)
+        self._send((m.NEEDS, ticket, part.attempt, tuple(sorted(lenders)), blob))
 
     def _execute(
         self, command: Borrowing, loans: _Loans | None
@@ -338,25 +403,34 @@ class Borrower:
         store.log = note_expired
         keys = {(db, key) for db, key, _ in loans_of(command, store.count)}
         away = [(db, key) for db, key in keys if self._owner(key) != index]
-        if away:
+        is_foreign = bool(away or command.names)
+        lent = Lent(keys, everything=command.everything, named=command.names)
+        if is_foreign:
             loans = loans or _Loans()
             for db, key in away:
                 loans.database(db).keys_in(key_slot(key))
             for db, key in keys.difference(away):
                 store.view(db).find(key)  # what has expired goes now, and is logged so
             # What is lent had not expired, and it is not ours to say that it has.
-            _install(store, loans)
+            _install(store, loans, command.names)
             store.expire_paused = True
-        store.borrowed = keys
+        store.borrowed = lent
         try:
             reply, effects = self._run(command)
             found += self._effects(command, reply, effects, recorder.keys)
+            if command.reader is not None:
+                home, client_id, _ = command.reader
+                for key in store.tracking.take_away():
+                    track = (TRACK, key, b"%d" % home, b"%d" % client_id)
+                    found.append((self._owner(key), command.db, b"", track))
         finally:
+            if command.reader is not None:
+                store.tracking.take_away()  # of a run that was taken back
             store.remove_listener(recorder)
             store.log, store.expire_paused, store.borrowed = log, expire_paused, None
-            if away:
-                assert loans is not None
-                _uninstall(store, loans)
+            if is_foreign or lent.is_whole:
+                loans = loans or _Loans()
+                _uninstall(store, loans, whole=lent.is_whole)
         return reply, found
 
     def _effects(
@@ -369,19 +443,18 @@ class Borrower:
         """Yield what has changed: the worker concerned, the database, the key, and either the
         command that made the change or the value that is there now, None for none.
         """
-        db = command.db
         script = resolve(command.argv).scope is Scope.SCRIPT
+        located = list(_located(command.db, effects))
+        if script and any(_is_wide(argv) for _, argv in located):
+            yield from self._effects_of_wide(located, changed)
+            return
         whole = False  # the values of all changed keys are among them
-        for argv in effects:
+        for db, argv in located:
             if argv[0] == WAIT:
                 yield self._owner(argv[1]), db, b"", argv
                 continue
-            if argv[0] == b"SELECT":  # a script has changed it
-                db = int(argv[1])
-                continue
-            entry = resolve(list(argv))
-            keys = [argv[at] for at in entry.spec.key_positions(argv)]
-            borrowed = entry.borrowed
+            keys = _keys_of(argv)
+            borrowed = None if argv[0] in UNLOGGED else resolve(list(argv)).borrowed
             owners = {self._owner(key) for key in keys} or {self._index}
             if len(owners) == 1:
                 # A stream's groups may have changed, which is no change of the key.
@@ -394,7 +467,37 @@ class Borrower:
             elif not whole:
                 whole = True
                 for at, key in changed:
-                    yield self._owner(key), at, key, _Value(self._store.view(at).stored(key))
+                    yield self._effect_of_value(at, key)
+
+    def _effect_of_value(self, db: int, key: bytes) -> _Effect:
+        return self._owner(key), db, key, _Value(self._store.view(db).stored(key))
+
+    def _effects_of_wide(
+        self, located: Sequence[Change], changed: dict[tuple[int, bytes], None]
+    ) -> Iterator[_Effect]:
+        """The same of a script that has emptied or exchanged databases: first that, in every
+        partition, then every key that it has named, as it is at the end.
+        """
+        places: dict[tuple[int, bytes], None] = {}
+        exchanged: set[int] = set()
+        for db, argv in located:
+            if _is_wide(argv):
+                if argv[0].lower() == b"swapdb":
+                    exchanged.update(map(int, argv[1:]))
+                for worker in range(self._workers):
+                    yield worker, db, b"", argv
+            else:
+                places.update({(db, key): None for key in _keys_of(argv)})
+        named = {key for _, key in places}
+        # In other databases too; that an exchange has changed all keys is said above.
+        places.update({place: None for place in changed if place[1] in named})
+        everywhere = {
+            (other, key): None
+            for db, key in places
+            for other in (exchanged if db in exchanged else (db,))
+        }
+        for db, key in everywhere:
+            yield self._effect_of_value(db, key)
 
     def _tell(self, ticket: int, part: _Part) -> None:
         """Send the next chunk of the effects: those of one worker."""
@@ -435,7 +538,12 @@ class Borrower:
         now_ms, notify, log, dirty = store.now_ms, store.notify, store.log, store.dirty
         # The executor has told the events, and whether a key had expired was its to say.
         store.now_ms, store.notify, store.log = 0, None, None
-        _apply(store, [change for change in changes if change[1][0] != WAIT])
+        tracking = store.tracking
+        if tracking is not None:
+            tracking.current = part.command.reader
+        _apply(store, [change for change in changes if change[1][0] not in _NO_CHANGES])
+        if tracking is not None:
+            tracking.current = None
         store.now_ms, store.notify, store.log, store.dirty = now_ms, notify, log, dirty
         store.effects = None
         part.changes += _logged(changes)
@@ -443,14 +551,38 @@ class Borrower:
             self._send((m.APPLY_MORE, ticket))
             return False
         changes, part.changes = part.changes, []
-        real = [change for change in changes if change[1][0] != WAIT]
-        if real:  # a command that waits changes nothing, anywhere
+        real = [change for change in changes if change[1][0] not in _NO_CHANGES]
+        if real:  # a command that waits or reads changes nothing, anywhere
             store.dirty_total += len(real)
             self._log(ticket, participants, real)
         for db, argv in changes:
             if argv[0] == WAIT:
+                part.entered = True
                 self._enter(db, argv[1:])
+            elif argv[0] == TRACK:
+                store.tracking.remember(argv[1], int(argv[2]), int(argv[3]))
         return True
+
+
+def _is_wide(argv: Argv) -> bool:
+    """Tell whether an effect concerns whole databases."""
+    return argv[0] not in UNLOGGED and is_wide(resolve(list(argv)))
+
+
+def _keys_of(argv: Argv) -> list[bytes]:
+    """Return the keys that an effect changes."""
+    if argv[0] in UNLOGGED:
+        return [argv[1]]
+    return [argv[at] for at in resolve(list(argv)).spec.key_positions(argv)]
+
+
+def _located(db: int, effects: Sequence[Argv]) -> Iterator[Change]:
+    """Yield effects with their databases, which a script may have changed."""
+    for argv in effects:
+        if argv[0] == b"SELECT":
+            db = int(argv[1])
+        else:
+            yield db, argv
 
 
 def _commands(part: _Part, blob: bytes | None) -> list[Borrowing]:
@@ -484,7 +616,7 @@ def loans_of(command: Borrowing, databases: int) -> list[tuple[int, bytes, bool 
         overwritten = "OW" in spec.flags
         db = command.db if other is None or not overwritten else other
         found += [(db, argv[at], None if overwritten else reduced) for at in spec.positions(argv)]
-    found += [(command.db, key, False) for key in command.extra]
+    found += [(db, key, False) for db, key in command.extra if 0 <= db < databases]
     # A key that is named twice is lent once, and whole if it is wanted so.
     found.sort(key=_wholeness)
     return list({(db, key): (db, key, how) for db, key, how in found}.values())
@@ -494,16 +626,20 @@ def _wholeness(loan: tuple[int, bytes, bool | None]) -> int:
     return 0 if loan[2] is None else 1
 
 
-def executor_key(command: Command, argv: Argv, extra: Sequence[bytes]) -> bytes:
+def executor_key(
+    command: Command, argv: Argv, extra: Sequence[tuple[int, bytes]] = ()
+) -> bytes | None:
     """Return the key whose owner is to run the command: the first one that is written to, which
-    need not travel then, else the first one.
+    need not travel then, else the first one; None if there is no key.
     """
     for spec in command.spec.keys:
         if not _WRITTEN.isdisjoint(spec.flags):
             for at in spec.positions(argv):
                 return argv[at]
     positions = command.spec.key_positions(argv)
-    return argv[positions[0]] if positions else extra[0]
+    if positions:
+        return argv[positions[0]]
+    return extra[0][1] if extra else None
 
 
 def _loan(db: int, key: bytes, value: Value, argv: Argv, lend: bool | None) -> Iterator[Change]:
@@ -545,6 +681,9 @@ def _restore_encoding(ks: Keyspace, key: bytes, name: bytes) -> None:
         value.encoding = name
 
 
+UNLOGGED[_ENCODING] = _restore_encoding
+
+
 def _commands_of(key: bytes, value: Value) -> Iterator[Argv]:
     """As `rebuild`, long strings in pieces."""
     for argv in rebuild(key, value):
@@ -554,6 +693,11 @@ def _commands_of(key: bytes, value: Value) -> Iterator[Argv]:
                 yield b"APPEND", key, argv[2][at : at + CHUNK_BYTES]
         else:
             yield argv
+
+
+def _changes_nothing(effect: _Effect) -> bool:
+    what = effect[3]
+    return not isinstance(what, _Value) and what[0] in _NO_CHANGES
 
 
 def _whose(effect: _Effect) -> int:
@@ -581,20 +725,20 @@ def _is_string(value: Value) -> bool:
 
 
 def _logged(changes: Iterable[Change]) -> Iterator[Change]:
-    return (change for change in changes if change[1][0] != _ENCODING)
+    return (change for change in changes if change[1][0] not in UNLOGGED)
 
 
 def _apply(store: Store, changes: Sequence[Change]) -> None:
     for db, argv in changes:
-        if argv[0] == _ENCODING:
-            _restore_encoding(store.view(db), argv[1], argv[2])
+        if argv[0] in UNLOGGED:
+            UNLOGGED[argv[0]](store.view(db), *argv[1:])
             continue
         entry = resolve(list(argv))
         entry.handler(store.view(db), *argv[entry.skip :])
 
 
-def _install(store: Store, loans: Store) -> None:
-    """Let the partition have what was lent to it."""
+def _install(store: Store, loans: Store, names: Sequence[int]) -> None:
+    """Let the partition have what was lent to it; the databases in `names` are whole then."""
     for lent in loans.databases():
         db = store.database(lent.index)
         for slot, table in _tables(lent).items():
@@ -603,19 +747,20 @@ def _install(store: Store, loans: Store) -> None:
         db.size += lent.size
         db.volatile += lent.volatile
         db.subexpiry += lent.subexpiry
+    for index in names:
+        store.database(index).make_whole()
 
 
-def _uninstall(store: Store, loans: Store) -> None:
-    """Take it away again, as it is now."""
-    for lent in loans.databases():
-        db = store.database(lent.index)
-        for slot, table in _tables(lent).items():
-            db.tables[slot] = None
-            db.next_expire.pop(slot, None)
-            db.size -= len(table)
-            for value in table.values():
-                db.volatile -= expire_of(value) != 0
-                db.subexpiry -= value.__class__ is Hash and value.times is not None
+def _uninstall(store: Store, loans: Store, *, whole: bool) -> None:
+    """Take it away again, as it is now; `whole`: some databases were."""
+    if not whole:
+        for lent in loans.databases():
+            for slot in _tables(lent):
+                store.database(lent.index).drop_table(slot)
+        return
+    for db in store.databases():
+        db.make_partial(store.slots)
+        store.gate.refresh(db)
 
 
 def _tables(db: Database) -> dict[int, dict[bytes, Value]]:

@@ -10,6 +10,10 @@ workers, as tuples of three or more (`News`), because it must come in order with
 - (MESSAGE, kind, channel, message): deliver this; for each worker that has a subscriber one.
 - (LINE, 0, line): a line for MONITOR.
 - (PUSH, client id, bytes for RESP2 or None, bytes for RESP3): for one client.
+- (TRACKING, ref, state): of our clients, for `worker/tracking.py`; answered by KNOWN.
+- (LOCATE, ref, client id): is that client yours? (KNOWN, ref, yes or no) says it.
+- (REDIRECTED, client id, by whom, body): tell this client that of ours what it caches is not true;
+  if it has gone, (BROKEN, by whom, client id) comes back.
 
 PUBLISH needs no round trip: the sender knows the counts. Whoever subscribes pays: the confirmation
 waits for one round trip to all workers, and meanwhile the client's next command waits, and so do
@@ -28,9 +32,11 @@ who sees a message finds what its publisher had done before (docs/partitions.md)
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from shoal.proto import errors
+from shoal.proto.errors import ReplyError
 from shoal.proto.limits import (
     MAX_EVENTS_BEFORE_SYNC,
     MAX_HELD_PUSH_BYTES,
@@ -42,6 +48,7 @@ from shoal.worker.client import Client, ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.pubsub import CHANNEL, FEED, PATTERN, SHARD, Announced, Change, Registry, Topic
 from shoal.worker.registry import LATER, Command
+from shoal.worker.tracking import Options, check_options, state_after
 
 if TYPE_CHECKING:
     from shoal.worker.dispatch import Dispatcher
@@ -53,12 +60,22 @@ SYNC: Final = 2
 MESSAGE: Final = 3
 LINE: Final = 4
 PUSH: Final = 5
+TRACKING: Final = 6
+LOCATE: Final = 7
+REDIRECTED: Final = 8
+BROKEN: Final = 9
 
 News = tuple[Any, ...]
 
 JOINED: Final = (b"subscribe", b"psubscribe", b"ssubscribe")
 LEFT: Final = (b"unsubscribe", b"punsubscribe", b"sunsubscribe")
 NOTHING: Final = b""  # a reply of no bytes
+
+# How the bytes of a push are meant: as they are; without their first one, which depends on the
+# protocol; as they are, and behind replies that have come (`Connection.push_behind`).
+AS_IS: Final = 0
+HEADLESS: Final = 1
+BEHIND: Final = 2
 _FEED_NAME: Final = b""
 
 
@@ -117,13 +134,28 @@ class _Pending(Change):
         self.is_push = True
 
 
+class _Question:
+    """What all other workers were asked, or told.
+
+    Attributes:
+        awaited: those that have not answered; answers: of the others.
+        then: called with the answers when all are there, or their workers gone.
+    """
+
+    __slots__ = ("answers", "awaited", "then")
+
+    def __init__(self, awaited: set[int], then: Callable[[dict[int, Any]], None]) -> None:
+        self.awaited = awaited
+        self.answers: dict[int, Any] = {}
+        self.then = then
+
+
 class Broker:
     """The pub/sub of one worker.
 
     Attributes:
         registry: who has subscribed to what.
-        pushes: what `flush` has to hand out: to whom, the bytes, and whether they lack their first
-            byte, which depends on the protocol.
+        pushes: what `flush` has to hand out: to whom, the bytes, and AS_IS, HEADLESS or BEHIND.
         fed: somebody wants to see all commands.
         told: in this turn an effect was told that has to be sent before the reply to a hop.
     """
@@ -133,7 +165,7 @@ class Broker:
         self.registry: Registry[Client] = Registry()
         self._channels, self._patterns, *_ = self.registry.topics
         self._published = 0
-        self.pushes: list[tuple[list[Client], bytes, bool]] = []
+        self.pushes: list[tuple[list[Client], bytes, int]] = []
         self.fed = False
         self.told = False
         self._dispatcher = dispatcher
@@ -142,6 +174,7 @@ class Broker:
         self._others = [peer for peer in peers if peer is not None]
         self._last_ref = 0
         self._changes: dict[int, _Pending] = {}
+        self._questions: dict[int, _Question] = {}
         self._unsynced: set[int] = set()
         self._waiting: list[Connection] = []  # to publish, until the others have told us theirs
         self._early: deque[tuple[bytes, bytes]] = deque()  # events that wait likewise
@@ -215,6 +248,8 @@ class Broker:
 
     def monitor(self, client: Client) -> Reply:
         """Show a client all commands (MONITOR); return as `subscribe`."""
+        if client.multi is not None:  # its EXEC runs
+            raise errors.no_monitor_in_transaction()
         conn = client.link
         assert isinstance(conn, Connection)
         if self._has_to_wait(conn):
@@ -243,7 +278,14 @@ class Broker:
             return LATER
         # A script's reply may go to a peer: the message has to leave before it.
         in_script = not isinstance(conn, Connection)
+        trial = self._server.store.trial
+        if in_script and trial is not None:  # it leaves when the script stays
+            trial.tell(self._send_effect, kind, channel, message)
+            return integer(self.registry.receivers(kind, channel))
         return integer(self.send(kind, channel, message, is_effect=in_script))
+
+    def _send_effect(self, kind: int, channel: bytes, message: bytes) -> None:
+        self.send(kind, channel, message, is_effect=True)
 
     def publish_now(self, argv: list[bytes]) -> bytes | None:
         """PUBLISH as a fused command (`worker/hot.py`), None if it has to wait or is wrong."""
@@ -440,7 +482,7 @@ class Broker:
             body = b"3\r\n$8\r\nsmessage\r\n%b%b" % (bulk(channel), bulk(message))
         else:
             body = b"3\r\n$7\r\nmessage\r\n%b%b" % (bulk(channel), bulk(message))
-        self.pushes.append((clients, body, True))
+        self.pushes.append((clients, body, HEADLESS))
 
     def _tell(self, workers: Iterable[int], news: News) -> None:
         for worker in workers:
@@ -482,7 +524,7 @@ class Broker:
             if client.reply_mode is ReplyMode.ON and client is not leaver
         ]
         if clients:
-            self.pushes.append((clients, line, False))
+            self.pushes.append((clients, line, AS_IS))
 
     def is_paused(self, command: Command) -> bool:
         """Tell whether CLIENT PAUSE holds a command back, which is then shown later."""
@@ -503,15 +545,15 @@ class Broker:
         if client is not None:
             data = resp3 if client.resp == 3 else resp2
             if data is not None:
-                self.pushes.append(([client], data, False))
+                self.pushes.append(([client], data, AS_IS))
 
     def flush(self) -> None:
         """Put into the clients' queues what is due."""
         while self.pushes:  # who is cut here may have been published about
             pushes, self.pushes = self.pushes, []
-            for clients, body, is_headless in pushes:
+            for clients, body, how in pushes:
                 arrays = pushed = body
-                if is_headless:
+                if how == HEADLESS:
                     arrays = pushed = NOTHING
                 for client in clients:
                     if client.resp == 3:
@@ -520,7 +562,10 @@ class Broker:
                         data = arrays = arrays or b"*" + body
                     subs = client.pubsub
                     if subs is None or subs.held is None:
-                        client.link.push(data)
+                        if how == BEHIND:
+                            client.link.push_behind(data)
+                        else:
+                            client.link.push(data)
                     else:
                         self._hold(client, subs, data)
 
@@ -548,6 +593,7 @@ class Broker:
                 if peer.up:
                     peer.requests.append((KNOWN, news[1], None))
         elif what == KNOWN:
+            self._answered(news[1], peer.worker, news[2])
             self._known(news[1], peer.worker)
         elif what == LINE:
             topic_ = self.registry.topics[FEED].get(_FEED_NAME)
@@ -555,10 +601,132 @@ class Broker:
                 self._push_line(topic_, peer.worker, news[2])
         elif what == PUSH:
             self.push_to(self._server.index, news[1], news[2], news[3])
+        elif what == REDIRECTED:
+            _, target, client_id, body = news
+            if not self._server.tracking.redirected(target, body) and peer.up:
+                peer.requests.append((BROKEN, client_id, target))
+        elif what == BROKEN:
+            self._server.tracking.redirect_is_broken(news[1], news[2])
+        elif what in (TRACKING, LOCATE):
+            _, ref, about = news
+            answer = about in self._server.clients
+            if what == TRACKING:
+                self._server.tracking.hear_state(peer.worker, about)
+            if ref and peer.up:
+                peer.requests.append((KNOWN, ref, answer))
         else:
             assert what == SYNC, news
             self._hear(peer.worker, news[2])
             self._synced(peer.worker)
+
+    # -- client-side caching -----------------------------------------------------------------------
+
+    def locate(self, client_id: int, then: Callable[[int | None], None]) -> None:
+        """Find the worker of a client; `then` gets None if there is no such client."""
+        if client_id in self._server.clients:
+            then(self._server.index)
+            return
+
+        def answered(answers: dict[int, Any]) -> None:
+            then(next((worker for worker, is_there in answers.items() if is_there), None))
+
+        self._ask(LOCATE, client_id, answered)
+
+    def track(self, client: Client, options: Options) -> Reply:
+        """Do CLIENT TRACKING; return its reply, or LATER. Raises: ReplyError.
+
+        With several workers OK comes when all of them know. In a transaction, which waits for
+        nobody, they will know before they run the client's next commands.
+        """
+        tracking, conn = self._server.tracking, client.link
+        if not self._others or client.multi is not None:
+            if options.redirect and options.redirect not in self._server.clients:
+                if self._others:
+                    raise errors.redirect_in_transaction()
+                raise errors.no_client_to_redirect_to()
+            check_options(options, client.tracking)
+            after = state_after(options, self._server.index, client.tracking)
+            if tracking.set_state(client, after):
+                self.announce_tracking()
+            return OK
+        assert isinstance(conn, Connection)
+        if not options.redirect:
+            check_options(options, client.tracking)
+        answer = self._dispatcher.answer_later(conn)
+
+        def located(home: int | None) -> None:
+            if conn.closed:
+                answer(NOTHING)
+                return
+            try:
+                if home is None:
+                    raise errors.no_client_to_redirect_to()
+                check_options(options, client.tracking)
+            except ReplyError as error:
+                answer(error.encode())
+                return
+            is_news = tracking.set_state(client, state_after(options, home, client.tracking))
+            if options.on:
+                self.announce_tracking(lambda: answer(OK))
+                return
+            if is_news:
+                self.announce_tracking()
+            answer(OK)
+
+        if options.redirect:
+            self.locate(options.redirect, located)
+        else:
+            located(self._server.index)
+        return LATER
+
+    def announce_tracking(self, then: Callable[[], None] | None = None) -> None:
+        """Tell the other workers which clients of ours track; `then` is called when all know."""
+        state = self._server.tracking.state()
+        if then is not None:
+            self._ask(TRACKING, state, lambda _: then())
+            return
+        for peer in self._others:
+            if peer.up:
+                peer.requests.append((TRACKING, 0, state))
+
+    def send_redirected(self, peer: Peer, target: int, client_id: int, body: bytes) -> None:
+        """Let another worker tell its client what one of ours is to be told."""
+        peer.requests.append((REDIRECTED, target, client_id, body))
+
+    def push_tracking(self, client: Client, data: bytes, ahead: bool) -> None:
+        """Tell a client of ours about what it has cached.
+
+        Args:
+            ahead: now, in front of the reply that it waits for.
+        """
+        if ahead:
+            client.link.push_behind(data, ahead=True)
+        else:
+            self.pushes.append(([client], data, BEHIND))
+
+    def _ask(self, what: int, about: object, then: Callable[[dict[int, Any]], None]) -> None:
+        awaited = {peer.worker for peer in self._others if peer.up}
+        if not awaited:
+            then({})
+            return
+        self._last_ref += 1
+        self._questions[self._last_ref] = _Question(awaited, then)
+        for peer in self._others:
+            if peer.up:
+                peer.requests.append((what, self._last_ref, about))
+
+    def _answered(self, ref: int, worker: int, answer: object) -> None:
+        """A worker has answered a question; None: it has gone."""
+        question = self._questions.get(ref)
+        if question is None or worker not in question.awaited:
+            return
+        question.awaited.discard(worker)
+        question.answers[worker] = answer
+        if not question.awaited:
+            del self._questions[ref]
+            question.then(question.answers)
+
+    # -- the other workers, on ---------------------------------------------------------------------
 
     def _hear(self, worker: int, topics: list[Announced]) -> None:
         for announced in topics:
@@ -574,12 +742,22 @@ class Broker:
         for change in self._changes.values():
             change.known.add(peer.worker)
         peer.requests.append((SYNC, 0, self.registry.announced_all()))
+        tracking = self._server.tracking
+        self._last_ref += 1
+        # What changed there before it has heard of us was told to nobody.
+        self._questions[self._last_ref] = _Question(
+            {peer.worker}, lambda _: tracking.forget_broadcast()
+        )
+        peer.requests.append((TRACKING, self._last_ref, tracking.state()))
 
     def peer_gone(self, peer: Peer) -> None:
         """A worker has died, is about to leave, or does not serve yet: it has no clients."""
         worker = peer.worker
         self.registry.forget(worker)
+        self._server.tracking.peer_gone(worker)
         self._look_at_feed()
+        for ref in list(self._questions):
+            self._answered(ref, worker, None)
         for ref, change in list(self._changes.items()):
             if worker in change.awaited:
                 self._known(ref, worker)

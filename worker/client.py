@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from shoal.worker.broker import Subscriptions
     from shoal.worker.multi import Transaction, Watching
     from shoal.worker.server import Server
+    from shoal.worker.tracking import Caching
 
 
 class ReplyMode(Enum):
@@ -44,6 +45,7 @@ class Client:
         multi: what was queued since MULTI, None outside; kept_multi: the same object, kept for the
             next MULTI; watching: the keys of WATCH, None for none.
         pubsub: what it has subscribed to, None for nothing; MONITOR counts.
+        tracking: of client-side caching, None while that is off; changed by `Tracking.set_state`.
     """
 
     __slots__ = (
@@ -73,6 +75,7 @@ class Client:
         "reply_mode",
         "resp",
         "server",
+        "tracking",
         "user",
         "watching",
     )
@@ -102,6 +105,7 @@ class Client:
         self.kept_multi: Transaction | None = None
         self.watching: Watching | None = None
         self.pubsub: Subscriptions | None = None
+        self.tracking: Caching | None = None
         self.link: Link = _NO_LINK
 
     def select(self, db: int) -> None:
@@ -131,6 +135,8 @@ class Client:
         What CLIENT SETINFO said stays: the library behind the connection is still the same.
         """
         self.forget_transaction()
+        if self.tracking is not None:
+            self.server.tracking.end(self)
         self.db, self.resp, self.name = 0, 2, b""
         self.user = DEFAULT_USER
         self.authenticated = not self.server.config.get("requirepass")
@@ -148,6 +154,8 @@ class Client:
         """The connection has closed."""
         if self.kept_multi is not None or self.watching is not None:
             self.server.transactions.client_gone(self)
+        if self.tracking is not None:
+            self.server.tracking.end(self)
 
     def close_soon(self) -> None:
         """Close the connection after the replies queued so far and the current one (QUIT)."""
@@ -195,6 +203,9 @@ class Link:
 
     def push(self, data: bytes) -> None:
         """Send bytes that are no reply, in front of replies that have not come."""
+
+    def push_behind(self, data: bytes, *, ahead: bool = False) -> None:
+        """Send bytes that are no reply, behind replies that have come; see `Connection`."""
 
     def query_bytes(self) -> int:
         """Return the bytes of the incomplete command."""

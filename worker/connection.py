@@ -41,6 +41,7 @@ from shoal.worker.commands.client import describe
 if TYPE_CHECKING:
     from shoal.worker.blocking import Waiter
     from shoal.worker.dispatch import Dispatcher, RemoteWait
+    from shoal.worker.peers import Context
     from shoal.worker.server import Server
     from shoal.worker.spread_wait import SpreadWait
 
@@ -156,7 +157,7 @@ class Connection(Link):
         self.outbox_bytes = 0
         self.over_soft_since_ms = 0
         self.hot: Callable[[bytes], Any]
-        self.context: tuple[int, int]
+        self.context: Context
         dispatcher.bind(self)
 
     # -- receiving ---------------------------------------------------------------------------------
@@ -357,6 +358,9 @@ class Connection(Link):
             self.base -= 1  # all that have not come stand one place further
         else:
             out.append(data)
+        self._count_push(data)
+
+    def _count_push(self, data: bytes) -> None:
         # Not for the large ones alone: what waits here is bounded, even when nothing may be sent.
         self.big_bytes += len(data)
         if self.big_bytes > MAX_UNSENT_REPLY_BYTES and self._over_limit(
@@ -364,6 +368,39 @@ class Connection(Link):
         ):
             return
         self._want_flush()
+
+    def push_behind(self, data: bytes, *, ahead: bool = False) -> None:
+        """Send bytes that are no reply, behind every reply that has come: they may say that it is
+        not true any more.
+
+        While the client waits for one command, which is then the last one, they come behind its
+        reply too: as in Redis, where nothing comes between a command and its reply.
+
+        Args:
+            ahead: in front of that reply.
+        """
+        out = self.out
+        if not self.waiting or None not in out or (self.blocked is Block.REPLY and not ahead):
+            self._append_push(data)
+            return
+        last = len(out) - 1
+        while last >= 0 and out[last] is None:
+            last -= 1
+        if last < out.index(None):
+            self.push(data)
+            return
+        if self.closed or self.client.close_after_reply:
+            return
+        # It becomes the end of that reply, for those that have not come must keep their places.
+        reply = out[last]
+        assert reply is not None
+        out[last] = reply + data
+        self._count_push(data)
+
+    def _append_push(self, data: bytes) -> None:
+        if not (self.closed or self.client.close_after_reply):
+            self.out.append(data)
+            self._count_push(data)
 
     def hold(self) -> None:
         """Let the client wait with its next command until its replies, which the dispatcher keeps

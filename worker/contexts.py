@@ -39,10 +39,15 @@ _ALLOWED: Final = frozenset(
 )
 _READS_OR_WRITES: Final = CommandFlag.WRITE | CommandFlag.READONLY | CommandFlag.MAY_REPLICATE
 
-MAY_REPLICATE: Final = frozenset({b"publish", b"spublish"})
+MAY_REPLICATE: Final = frozenset({b"publish", b"spublish", b"pfcount"})
 """What counts as a write without being one, for CLIENT PAUSE and for a client that runs MONITOR;
 COMMAND does not tell.
 """
+
+
+def is_paused_with_writes(command: Command) -> bool:
+    """Tell whether CLIENT PAUSE WRITE holds a command back."""
+    return command.write or command.name in MAY_REPLICATE
 
 
 def find_for(
@@ -63,7 +68,7 @@ def find_for(
     subs = client.pubsub
     in_context = subs is not None and subs.is_subscriber and client.resp == 2
     if in_context:
-        find_hot = _find_ping if plain else _find_nothing
+        find_hot = _find_ping if plain else find_nothing
     elif subs is not None:
         find_hot = _without_publish(find_hot)
     if broker.fed:
@@ -182,5 +187,6 @@ def _find_ping(name: bytes) -> Any:
     return _ping if name.lower() == b"ping" else None
 
 
-def _find_nothing(_: bytes) -> Any:
+def find_nothing(_: bytes) -> Any:
+    """Let every command go the generic way."""
     return None

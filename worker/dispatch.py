@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shoal.proto import errors
 from shoal.proto import messages as m
 from shoal.proto.errors import ReplyError
 from shoal.proto.limits import (
+    KEY_ROUNDS_UNTIL_EVERYTHING,
     MAX_FRAME_BYTES,
     MAX_HOP_REPLY_BYTES,
     MAX_HOPS_IN_FLIGHT,
@@ -50,19 +52,27 @@ from shoal.worker.broker import Broker
 from shoal.worker.client import ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.direct import BIG_REPLY, DirectCommands
-from shoal.worker.exec_plan import is_wide
 from shoal.worker.hot import Hot
 from shoal.worker.hot_streams import HotStreams
 from shoal.worker.hot_values import HotValues
-from shoal.worker.multi import NEED, Spread, StandIn, Transaction, Transactions, Ways, claim_of
+from shoal.worker.multi import (
+    NEED,
+    Spread,
+    StandIn,
+    Transaction,
+    Transactions,
+    Ways,
+    Wider,
+    claim_of,
+)
 from shoal.worker.notify import notifier, notifies_of_misses
 from shoal.worker.participant import NOT_DONE, Claim, Part, Participant
 from shoal.worker.peers import (
     CANCEL,
     ERROR,
     LEAVE,
+    NUMBERS_PER_LIFE,
     OFFER,
-    PASS,
     READY,
     TAKE,
     TIMEOUT,
@@ -71,6 +81,7 @@ from shoal.worker.peers import (
     Hop,
     Peer,
     Uplink,
+    split_context,
 )
 from shoal.worker.registry import (
     COMMANDS,
@@ -81,14 +92,19 @@ from shoal.worker.registry import (
     PartAnswer,
     Scope,
     Wait,
+    is_wide,
     resolve,
+    spans_databases,
 )
 from shoal.worker.scripting.api import ScriptRun
+from shoal.worker.scripting.learned import Call, Learned
 from shoal.worker.scripting.service import scripting_of
 from shoal.worker.server import Server
 from shoal.worker.spread_wait import SpreadWait, SpreadWaits
+from shoal.worker.tracking import TRACKING_NOTES, Reader, Surroundings, Tracking, reader_of
 from shoal.worker.values.list import List
 from shoal.worker.values.sorted_set import SortedSet
+from shoal.worker.values.stream import Stream
 
 if TYPE_CHECKING:
     from shoal.worker.aof import Segment
@@ -104,7 +120,7 @@ Stop = bool
 _GONE: Final = object()
 
 # What blocking commands wait for.
-_KINDS: Final[dict[bytes, type]] = {b"list": List, b"zset": SortedSet}
+_KINDS: Final[dict[bytes, type]] = {b"list": List, b"zset": SortedSet, b"stream": Stream}
 _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 _EXEC: Final = "exec"  # as a request of a home, see worker/multi.py
 
@@ -141,8 +157,11 @@ class _Rounds(NamedTuple):
 
     argv: list[bytes]
     db: int
-    extra: tuple[bytes, ...]
-    rounds: int
+    extra: tuple[tuple[int, bytes], ...] = ()
+    everything: bool = False
+    names: tuple[int, ...] = ()
+    rounds: int = 0
+    reader: Reader | None = None
 
 
 class _Fetch:
@@ -206,10 +225,25 @@ class Dispatcher:
         self.borrower: Borrower
         self.spread_waits: SpreadWaits
         self._entered: dict[tuple[int, int], Waiter] = {}  # home, handle: waits for keys here too
+        self._generations: dict[int, int] = {}
+        self._ended: dict[int, int] = {}  # worker -> its last generation that we know to be dead
         self.transactions: Transactions
         self.segment: Segment | None = server.segment
         self._clock_ns = clock_ns
         self.broker = server.broker = Broker(self, peers)
+        self.tracking = server.tracking = self.store.tracking = Tracking(
+            server.index,
+            self.store,
+            server.config,
+            Surroundings(
+                server.clients,
+                peers,
+                self.broker.push_tracking,
+                self.broker.send_redirected,
+                self.broker.announce_tracking,
+                self._choose_fused,
+            ),
+        )
         self._slot_peer: list[Peer | None] = [
             peers[owner_of(slot, server.workers)] for slot in range(SLOTS)
         ]
@@ -221,29 +255,36 @@ class Dispatcher:
         self._max_reply_bytes = min(MAX_HOP_REPLY_BYTES, MAX_FRAME_BYTES // (server.workers + 1))
         self._paused: dict[Connection, None] = {}
         self._slow: ScriptRun | None = None  # a script that runs too long
+        self._learned = Learned()  # what scripts have turned out to need
         self.script_conn: Connection | None = None  # the last that has called one
         self.pump: Callable[[], None] = _nothing  # the loop's: serves a little while one is slow
         self._hots: dict[Context, tuple[Hot, HotValues, HotStreams, DirectCommands]] = {}
         self._contexts: dict[Context, Context] = {}
         self._tables: dict[tuple[int, int, bool, bool], dict[bytes, Callable[..., Any]]] = {}
         self._fused_reads = self._fused_writes = True
-        self._refs: dict[int, _Span | _Fetch | Spread | tuple[Connection, int]] = {}
+        self._tells_misses = False
+        self._refs: dict[int, _Span | _Fetch | Spread | Wider | tuple[Connection, int]] = {}
         self._last_ref = 0
         self._last_handle = 0
         self.now_ms = 0  # monotonic, set by the loop once per turn: deadlines
 
-    def start(self, log_release: Callable[[int], None]) -> None:
+    def start(self, log_release: Callable[[int], None], generations: dict[int, int]) -> None:
         """Make what needs the dispatcher itself: locks and blocked commands.
 
         Args:
             log_release: as for `Participant`.
+            generations: of each worker's process as far as we know it, our own included; what is
+                missing is 0. Kept up to date by the caller.
         """
+        self._generations = generations
+        generation = generations.get(self.server.index, 0)
         gate = self.store.gate
         self.participant = Participant(self.execute_part, gate, log_release)
         self.blocking = Blocking(self.store, gate, self.participant, self._let_go, self._attempt)
         self.borrower = Borrower(
             self.store,
             self.server.index,
+            self.server.workers,
             self._owner,
             self._run_borrowing,
             self._may_run,
@@ -256,9 +297,11 @@ class Dispatcher:
         self.spread_waits = SpreadWaits(
             self.blocking,
             self._try_spread,
-            self._tell_spread,
+            self._leave_spread,
             self._answer_spread,
             lambda ref: self._send_up((m.FORGET, ref)),
+            self._held_by_pause,
+            generation * NUMBERS_PER_LIFE,
         )
         ways = Ways(
             participant=self.participant,
@@ -270,13 +313,17 @@ class Dispatcher:
             count_error=self._count_error,
             exec_spanning=self._exec_spanning,
             fill=self.fill,
-            reply=self._reply,
+            generation=generation,
+            reply_and_serve=self.reply_and_serve,
             held_by_pause=self._held_by_pause,
             hold_by_pause=self._hold_by_pause,
             hop=self._hop_or_run,
             hop_table=self._hop_table,
-            run_safely=self._run_safely,
+            run_for=self._run_for,
             send_hop=self.send_hop,
+            send_steps=self._send_steps,
+            hold=self.hold,
+            serve_and=self._serve_and,
             serve_ready=self._serve_ready,
             span=self._span,
             span_alone=self._span_alone,
@@ -316,6 +363,8 @@ class Dispatcher:
         writes = plain and not paused and self.disk_error is None
         conn.context = self._context(client.db, client.resp)
         conn.hot = self._table(client.db, client.resp, reads, writes).get
+        if client.tracking is not None:
+            conn.hot = contexts.find_nothing if client.multi is not None else self._find_tracked
         if client.multi is not None:
             client.multi.outside = conn.hot
             conn.hot = client.multi.table(plain=reads and writes)
@@ -341,6 +390,7 @@ class Dispatcher:
         waiting, self._paused = self._paused, {}
         for conn in waiting:
             self._unblock(conn)
+        self.spread_waits.pause_changed()
 
     def forget_paused(self, conn: Connection) -> None:
         """A client has gone that a pause held back."""
@@ -385,9 +435,15 @@ class Dispatcher:
         would have to are not used.
         """
         self.store.notify = notifier(flags, self.broker.send_event)
-        misses = notifies_of_misses(flags)
-        if (self._fused_reads, self._fused_writes) != (not misses, self.store.notify is None):
-            self._fused_reads, self._fused_writes = not misses, self.store.notify is None
+        self._tells_misses = notifies_of_misses(flags)
+        self._choose_fused()
+
+    def _choose_fused(self) -> None:
+        """Use the fused commands that tell nobody as far as nobody has to be told."""
+        reads = not self._tells_misses
+        writes = self.store.notify is None and not self.tracking.is_active
+        if (self._fused_reads, self._fused_writes) != (reads, writes):
+            self._fused_reads, self._fused_writes = reads, writes
             self._tables.clear()
             self.rebind_all()
 
@@ -453,8 +509,8 @@ class Dispatcher:
                     if reply.__class__ is tuple:
                         conn.waiting += hops
                         hops = 0
-                        if reply[0] is None:  # MULTI, EXEC
-                            reply[1](conn)
+                        if reply[0] is None:  # MULTI, EXEC, a client that tracks
+                            fused = reply[1](conn)
                         else:
                             self._reply(conn, reply[0])
                         if conn.blocked:
@@ -544,13 +600,37 @@ class Dispatcher:
                 return self._refuse_http(conn)
             self._count_error(error.text)
             reply = error.encode()
-        self._reply(conn, encode(reply, client.resp))
-        if self.broker.pushes:
-            self.broker.flush()
+        self.reply_and_serve(conn, encode(reply, client.resp))
         if client.close_after_reply:
             conn.blocked = Block.CLOSING
             return True
         return bool(conn.blocked)
+
+    # A client that tracks finds nothing else in its table than `_run_tracked`.
+
+    def _find_tracked(self, _: bytes) -> Callable[[list[bytes]], Any]:
+        return self._tracked
+
+    def _tracked(self, argv: list[bytes]) -> tuple[None, Callable[[Connection], None]]:
+        return None, lambda conn: self._run_tracked(conn, argv)
+
+    def _run_tracked(self, conn: Connection, argv: list[bytes]) -> None:
+        """Run a command the generic way for a client that tracks, and that owners have to know."""
+        client = conn.client
+        if self.broker.pushes:  # what changed before it reads
+            self.broker.flush()
+        reader = reader_of(client)
+        plain: Context = conn.context
+        context: Context = plain if reader is None else (plain, reader)
+        conn.context = context
+        self.execute(conn, argv)
+        if conn.context is context:
+            conn.context = plain
+        state = client.tracking
+        if state is None or not state.given or client.multi is not None:
+            return
+        if not (conn.blocked and conn.retry) and argv[0].lower() != b"client":
+            state.given = False
 
     def _refuse_http(self, conn: Connection) -> Stop:
         """Close on a browser's request at once, as Redis does: a web page may have sent it."""
@@ -563,7 +643,7 @@ class Dispatcher:
 
     def held_by_pause(self, command: Command) -> bool:
         """Tell whether CLIENT PAUSE holds a command back now."""
-        return self._held_by_pause(command.write or command.name in contexts.MAY_REPLICATE)
+        return self._held_by_pause(contexts.is_paused_with_writes(command))
 
     def _held_by_pause(self, write: bool) -> bool:
         pause = self.server.pause
@@ -589,6 +669,21 @@ class Dispatcher:
             if conn.big_bytes > MAX_UNSENT_REPLY_BYTES and not conn.blocked:
                 self._block(conn, Block.OUTPUT)
 
+    def reply_and_serve(self, conn: Connection, reply: bytes) -> None:
+        """Give a client its reply, and then serve those who wait for what its command has changed;
+        while some of them are tried, the reply is held back.
+        """
+        at = len(conn.out)
+        self._reply(conn, reply)
+        replied = len(conn.out) > at
+        told = self._serve_ready()
+        if told and replied and not conn.blocked and not conn.client.close_after_reply:
+            conn.out[at] = None
+            at += conn.base
+            conn.waiting += 1
+            self.hold(told, lambda: self.fill(conn, at, reply))
+            self._block(conn, Block.REPLY)
+
     def _placeholder(self, conn: Connection) -> int:
         """Keep the reply's place and return its index, -1 when the client wants no reply."""
         conn.waiting += 1
@@ -605,6 +700,18 @@ class Dispatcher:
         if at >= 0 and not conn.closed:
             conn.out[at - conn.base] = reply
         self._filled(conn, 1)
+
+    def answer_later(self, conn: Connection) -> Callable[[bytes], None]:
+        """Let a client wait for the reply to its command; return what gives it."""
+        at = self._placeholder(conn)
+        self._block(conn, Block.REPLY)
+
+        def answer(reply: bytes) -> None:
+            if reply[:1] == b"-":
+                self._count_error(reply[1:-2])
+            self.fill(conn, at, reply)
+
+        return answer
 
     def _filled(self, conn: Connection, count: int) -> None:
         """So many of a client's replies have come: go on when none is missing any more."""
@@ -713,8 +820,8 @@ class Dispatcher:
         peer.pending.append(hop)
 
     def _run_here(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
-        client = conn.client
-        db, resp = client.db, client.resp
+        db, resp, reader = split_context(conn.context)
+        run = self._run_safely if reader is None else partial(self._run_for, reader)
         if self.participant.busy:
             at = self._placeholder(conn)
 
@@ -723,16 +830,16 @@ class Dispatcher:
                     self._filled(conn, 1)
                     return
                 try:
-                    reply = self._run_safely(command, argv, db, resp)
+                    reply = run(command, argv, db, resp)
                 except NeedKeys as need:
-                    rounds = _Rounds(argv, db, (), 0)
-                    self._run_with(conn, at, command, resp, rounds, need.keys)
+                    rounds = _Rounds(argv, db, reader=reader)
+                    self._run_with(conn, at, command, resp, rounds, need)
                     return
                 if isinstance(reply, Wait):
-                    self._wait_here(conn, at, command, argv, reply)
+                    self._wait_here(conn, at, command, argv, reply, reader)
+                    self._serve_ready()
                 else:
-                    self.fill(conn, at, reply)
-                self._serve_ready()
+                    self._serve_and(lambda: self.fill(conn, at, reply))
 
             try:
                 admitted = self._admit(command, argv, db, resume)
@@ -747,18 +854,19 @@ class Dispatcher:
                 self._block(conn, Block.REPLY)
             return bool(conn.blocked)
         try:
-            reply = self._run_safely(command, argv, db, resp)
+            reply = run(command, argv, db, resp)
         except NeedKeys as need:
             if conn.waiting:  # a barrier, as in front of every spanning command
                 return self._block(conn, Block.REPLY, retry=True)
             at = self._placeholder(conn)
-            self._run_with(conn, at, command, resp, _Rounds(argv, db, (), 0), need.keys)
+            rounds = _Rounds(argv, db, reader=reader)
+            self._run_with(conn, at, command, resp, rounds, need)
             return self._block(conn, Block.REPLY)
         if isinstance(reply, Wait):
-            self._wait_here(conn, self._placeholder(conn), command, argv, reply)
+            self._wait_here(conn, self._placeholder(conn), command, argv, reply, reader)
+            self._serve_ready()
         else:
-            self._reply(conn, reply)
-        self._serve_ready()
+            self.reply_and_serve(conn, reply)
         return bool(conn.blocked)
 
     def _admit(
@@ -768,6 +876,8 @@ class Dispatcher:
         keys: tuple[bytes, ...] | None = ()
         if command.spec.name == _EXEC:
             return self.participant.admit(*claim_of(argv), command.write, resume)
+        if spans_databases(command, argv, db):
+            return self.participant.admit(None, None, command.write, resume)
         if spec.keys:
             keys = tuple([argv[at] for at in spec.key_positions(argv)])
             if any(one.unknown and one.find is None for one in spec.keys):
@@ -800,6 +910,20 @@ class Dispatcher:
             self._log_effects(db, argv)
         return reply if reply.__class__ is Wait else encode(reply, resp)
 
+    def _run_for(
+        self, reader: Reader | None, command: Command, argv: list[bytes], db: int, resp: int
+    ) -> bytes | Wait:
+        """The same for a client that tracks, if it is one."""
+        tracking = self.tracking
+        before, tracking.current = tracking.current, reader
+        try:
+            reply = self._run_safely(command, argv, db, resp)
+            if reader is not None:
+                tracking.ran(command, argv)
+        finally:
+            tracking.current = before
+        return reply
+
     def _call(
         self,
         command: Command,
@@ -821,6 +945,9 @@ class Dispatcher:
         except ReplyError:
             command.failed += calls
             raise
+        except NeedKeys:  # it will be run, and counted, elsewhere
+            calls = 0
+            raise
         finally:
             command.calls += calls
             command.timed += calls
@@ -835,6 +962,9 @@ class Dispatcher:
             self.segment.log_all(db, effects)
 
     def _count_error(self, text: bytes) -> None:
+        if self.store.trial is not None:
+            self.store.trial.tell(self._count_error, text)
+            return
         stats = self.server.stats
         stats.error_replies += 1
         code = text.split(b" ", 1)[0]
@@ -856,7 +986,7 @@ class Dispatcher:
                 if len(argv) > 2:
                     self.broker.take_news(peer, argv)
                     continue
-                context = self._context(*argv)
+                context = argv
                 hot = self._hop_table(context)
                 continue
             fused = hot(argv[0])
@@ -869,11 +999,9 @@ class Dispatcher:
                 if reply.__class__ is tuple:
                     answer = self._hop_reply(reply[0])
                 else:
-                    answer = self._execute_hop(peer, context, argv)
-                    self._serve_ready()
+                    answer = self._run_and_serve(peer, context, argv)
             else:
-                answer = self._execute_hop(peer, context, argv)
-                self._serve_ready()
+                answer = self._run_and_serve(peer, context, argv)
             append(answer)
             if answer.__class__ is bytes and len(answer) >= BIG_REPLY:
                 peer.reply_bytes += len(answer)
@@ -883,11 +1011,28 @@ class Dispatcher:
         return []
 
     def _hop_table(self, context: Context) -> Callable[[bytes], Any]:
+        if context[0].__class__ is tuple:
+            return contexts.find_nothing
         return self._table(*context, True, self.disk_error is None).get
+
+    def _run_and_serve(self, peer: Peer, context: Context, argv: list[bytes]) -> bytes | int:
+        answer = self._execute_hop(peer, context, argv)
+        told = self._serve_ready()
+        if not told or isinstance(answer, int):
+            return answer
+        reply, life = answer, peer.life
+        handle = self._last_handle = self._last_handle + 1
+        self.hold(told, lambda: self._answer_late(peer, life, handle, reply))
+        return handle
+
+    def _answer_late(self, peer: Peer, life: int, handle: int, reply: bytes) -> None:
+        if peer.life == life:  # else who asked has died, and its successor knows nothing
+            peer.late.append((handle, reply))
 
     def _execute_hop(self, peer: Peer, context: Context, argv: list[bytes]) -> bytes | int:
         command = resolve(argv)
-        db, resp = context
+        db, resp, reader = split_context(context)
+        run = self._run_safely if reader is None else partial(self._run_for, reader)
         if self.participant.busy:
             handle = self._last_handle + 1
             waited = False
@@ -898,16 +1043,17 @@ class Dispatcher:
                 if ending is _GONE:
                     return  # its client has gone: it must not be handed anything
                 try:
-                    reply = self._run_hop(command, argv, db, resp)
+                    reply = self._run_hop(run, command, argv, db, resp)
                 except NeedKeys as need:
                     reply = _need(need)
                 if isinstance(reply, Wait):
                     self._wait_for_peer(peer, handle, command, argv, context, reply)
                     if ending is not None:
                         self.take_notes(peer, [(handle, ending)])
-                elif peer.life == life:  # else who asked has died, and its successor knows nothing
-                    peer.late.append((handle, reply))
-                self._serve_ready()
+                    self._serve_ready()
+                else:
+                    answer = reply
+                    self._serve_and(lambda: self._answer_late(peer, life, handle, answer))
 
             try:
                 waited = not self._admit(command, argv, db, resume)
@@ -921,7 +1067,7 @@ class Dispatcher:
                     peer.waiters[handle] = None
                 return handle
         try:
-            reply = self._run_hop(command, argv, db, resp)
+            reply = self._run_hop(run, command, argv, db, resp)
         except NeedKeys as need:
             self._last_handle += 1
             peer.late.append((self._last_handle, _need(need)))
@@ -932,8 +1078,15 @@ class Dispatcher:
             return self._last_handle
         return reply
 
-    def _run_hop(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes | Wait:
-        reply = self._run_safely(command, argv, db, resp)
+    def _run_hop(
+        self,
+        run: Callable[[Command, list[bytes], int, int], bytes | Wait],
+        command: Command,
+        argv: list[bytes],
+        db: int,
+        resp: int,
+    ) -> bytes | Wait:
+        reply = run(command, argv, db, resp)
         return reply if isinstance(reply, Wait) else self._hop_reply(reply)
 
     def _refuse_exec(self, argv: list[bytes], error: ReplyError) -> bytes:
@@ -976,9 +1129,14 @@ class Dispatcher:
             if deferred is None:
                 continue  # its client has gone, and the owner did not know yet
             if reply[:1] == NEED:
-                conn, at, argv, (db, resp) = deferred
-                rounds = _Rounds(argv, db, (), 0)
-                self._run_with(conn, at, resolve(argv), resp, rounds, marshal.loads(reply[1:]))
+                conn, at, argv, context = deferred
+                if resolve(argv).spec.name == _EXEC:
+                    Wider(self.transactions, conn, at, argv).send()
+                    self.server.stats.script_retries += 1
+                    continue
+                db, resp, reader = split_context(context)
+                rounds = _Rounds(argv, db, reader=reader)
+                self._run_with(conn, at, resolve(argv), resp, rounds, _needed(reply))
             else:
                 self.fill(deferred[0], deferred[1], reply)
 
@@ -1012,12 +1170,24 @@ class Dispatcher:
         last.
         """
         self.transactions.home_lost(peer)
-        for where in [where for where in self._entered if where[0] == peer.worker]:
-            self.blocking.end(self._entered.pop(where), None)
+        self._ended[peer.worker] = self._generations.get(peer.worker, 0)
+        self.forget_entered(peer.worker)
         waiters, peer.waiters = peer.waiters, {}
         for waiter in waiters.values():
             if isinstance(waiter, Waiter):
                 self.blocking.end(waiter, None)
+
+    def forget_entered(self, home: int) -> None:
+        """Forget what earlier processes of a home had entered here."""
+        for where in [where for where in self._entered if where[0] == home]:
+            if not self._may_live(*where):
+                self.blocking.end(self._entered.pop(where), None)
+
+    def _may_live(self, home: int, handle: int) -> bool:
+        """Tell whether the process that gave a handle may still be there."""
+        generation = handle // NUMBERS_PER_LIFE
+        known = self._generations.get(home, 0)
+        return generation >= known and generation > self._ended.get(home, -1)
 
     def peer_up(self, peer: Peer) -> None:
         """Send what waited for a worker that serves again."""
@@ -1044,12 +1214,33 @@ class Dispatcher:
 
     # -- blocking commands -------------------------------------------------------------------------
 
-    def _serve_ready(self) -> None:
+    def _serve_ready(self) -> Sequence[Waiter]:
+        """Serve those who wait for what a command has changed; return as `Blocking.serve_ready`:
+        its answer is to be held back for them.
+        """
         broker = self.broker
         if broker.pushes:  # what the command published, before what it leads to
             broker.flush()
         if self.blocking.ready:
-            self.blocking.serve_ready()
+            return self.blocking.serve_ready()
+        return ()
+
+    def hold(self, told: Sequence[Waiter], answer: Callable[[], None]) -> None:
+        """As `Blocking.hold`."""
+        self.blocking.hold(told, self.now_ms, answer)
+
+    def _serve_and(self, answer: Callable[[], None]) -> None:
+        """Serve those who wait for what a command has changed, and answer it."""
+        told = self._serve_ready()
+        if told:
+            self.hold(told, answer)
+        else:
+            answer()
+
+    def _hold_ticket(self, ticket: int, told: Sequence[Waiter]) -> None:
+        """Let a command over partitions, about to be DONE here, be answered later."""
+        self._send_up((m.HELD, ticket))
+        self.hold(told, lambda: self._send_up((m.SETTLED, ticket)))
 
     def end_blocking(self) -> None:
         """At the turn's end: what expiry has changed, and whose time has passed."""
@@ -1061,17 +1252,28 @@ class Dispatcher:
             blocking.serve_ready()
         if self.broker.pushes:
             self.broker.flush()
+        if self.tracking.due:
+            self.tracking.end_turn()
+            if self.broker.pushes:
+                self.broker.flush()
 
     def _attempt(self, waiter: Waiter) -> bytes | None:
         """Run a blocked command again; None if it still has to wait."""
-        reply = self._run_safely(waiter.command, waiter.argv, waiter.db, waiter.resp)
+        command, argv = waiter.command, waiter.argv
+        reply = self._run_for(waiter.reader, command, argv, waiter.db, waiter.resp)
         return None if isinstance(reply, Wait) else reply
 
     def _let_go(self, claim: Claim) -> None:
         self._send_done(self.participant.let_go(claim))
 
     def _wait_here(
-        self, conn: Connection, at: int, command: Command, argv: list[bytes], wait: Wait
+        self,
+        conn: Connection,
+        at: int,
+        command: Command,
+        argv: list[bytes],
+        wait: Wait,
+        reader: Reader | None = None,
     ) -> None:
         """Block a client of ours by our keys."""
         if conn.closed:
@@ -1091,6 +1293,7 @@ class Dispatcher:
             lambda reply: self.fill(conn, at, reply),
             None,
         )
+        waiter.reader = reader
         self._block(conn, Block.KEYS)
         self.blocking.add(waiter)
 
@@ -1113,7 +1316,9 @@ class Dispatcher:
             peer.notes.append((handle, OFFER))
 
         asks = command.write and not wait.on_nokey
-        waiter = Waiter(command, argv, *context, wait, self.now_ms, answer, offer if asks else None)
+        db, resp, reader = split_context(context)
+        waiter = Waiter(command, argv, db, resp, wait, self.now_ms, answer, offer if asks else None)
+        waiter.reader = reader
         peer.waiters[handle] = waiter
         self.blocking.add(waiter)
 
@@ -1129,9 +1334,14 @@ class Dispatcher:
         elif wait.ending is not None:
             wait.peer.notes.append((handle, wait.ending))
 
-    def take_notes(self, peer: Peer, notes: list[tuple[int, int]]) -> None:
-        """Deal with what a peer says of blocked commands: of its clients here, of ours there."""
+    def take_notes(self, peer: Peer, notes: list[tuple[Any, int]]) -> None:
+        """Deal with what a peer says of blocked commands: of its clients here, of ours there; and
+        of what our clients have cached.
+        """
         for handle, what in notes:
+            if what in TRACKING_NOTES:
+                self.tracking.hear(peer.worker, handle, what)
+                continue
             if what == OFFER:
                 self._offered(peer, handle)
                 continue
@@ -1141,8 +1351,8 @@ class Dispatcher:
             if what == READY:
                 self.spread_waits.ready(handle)
                 continue
-            if what in (PASS, LEAVE):
-                self._hear_spread(peer.worker, handle, what)
+            if what == LEAVE:
+                self._hear_leave(peer.worker, handle)
                 continue
             waiter = peer.waiters.get(handle)
             if not isinstance(waiter, Waiter):  # answered meanwhile, or it still waits for a lock
@@ -1221,12 +1431,15 @@ class Dispatcher:
             self._block(conn, Block.REPLY, retry=True)
             return LATER
         exec_ = Spread(self.transactions, conn, transaction)
+        self._send_steps(exec_, exec_.parts(), transaction.write)
+        return LATER
+
+    def _send_steps(self, exec_: Spread | Wider, parts: dict[int, bytes], write: bool) -> None:
         self.server.stats.spanning += 1
         self._last_ref += 1
         self._refs[self._last_ref] = exec_
         steps = tuple(exec_.plan.steps)
-        self.uplink.messages.append((SPAN, self._last_ref, exec_.parts(), transaction.write, steps))
-        return LATER
+        self.uplink.messages.append((SPAN, self._last_ref, parts, write, steps))
 
     # -- spanning commands -------------------------------------------------------------------------
 
@@ -1240,6 +1453,8 @@ class Dispatcher:
         client = conn.client
         if spanning.prepare is not None:
             argv = [*argv[: command.skip], *spanning.prepare(client, tuple(argv[command.skip :]))]
+        *_, reader = split_context(conn.context)
+        tracked = () if reader is None else (reader,)
         workers = self.server.workers
         if workers == 1 and not spanning.supervisor:
             reply = self._span_alone(command, argv, client.db, client.resp)
@@ -1270,7 +1485,7 @@ class Dispatcher:
                 ordinals[worker].append(ordinal)
             for worker, part_argv in argvs.items():
                 part = (db, tuple(keys[worker]), command.write, part_argv, client.resp, client.db)
-                parts[worker] = marshal.dumps(part, 2)
+                parts[worker] = marshal.dumps(part + tracked, 2)
         else:
             locked = () if spanning.locks is LockScope.NOTHING else None
             if spanning.locks is LockScope.STORE:
@@ -1309,12 +1524,12 @@ class Dispatcher:
 
     def decode_part(self, blob: bytes) -> Part:
         """Return a part as the participant wants it."""
-        db, keys, write, argv, resp, client_db, *borrowing = marshal.loads(blob)
+        db, keys, write, argv, resp, client_db, *more = marshal.loads(blob)
         if argv is None:
-            return Part(db, keys, write, Transacted(resp, client_db, write))
-        if borrowing:
-            return Part(db, keys, write, Borrowing(argv, resp, client_db, *borrowing))
-        return Part(db, keys, write, (argv, resp, client_db))
+            return Part(db, keys, write, Transacted(resp, client_db, write, *more))
+        if len(more) > 1:
+            return Part(db, keys, write, Borrowing(argv, resp, client_db, *more))
+        return Part(db, keys, write, (argv, resp, client_db, *more))
 
     def on_message(self, message: m.Message) -> bool:
         """Take what the coordinator says of spanning commands; False if it is about something
@@ -1330,6 +1545,7 @@ class Dispatcher:
                 self.borrower.enter(ticket, part.command)
             self._send_done(self.participant.on_lock(ticket, part, participants, mode))
         elif kind == m.RELEASE:
+            self._try_is_over(*rest)
             self.borrower.release(*rest)
             self._send_done(self.participant.on_release(*rest))
         elif kind == m.REFUSE:
@@ -1339,9 +1555,18 @@ class Dispatcher:
         elif kind == m.MORE:
             self.borrower.more(*rest)
         elif kind == m.EXECUTE:
+            self.tracking.ticket = rest[0]
             self.borrower.execute(*rest)
+            self.tracking.ticket = 0
+            self.borrower.parts[rest[0]].told += self._serve_ready()
         elif kind == m.APPLY:
-            if self.borrower.apply(*rest):
+            done = self.borrower.apply(*rest)
+            ours = self.borrower.parts[rest[0]]
+            ours.told += self._serve_ready()
+            # A try that has ended in vain may be wanted again soon, after its answer.
+            if done and ours.told and not ours.entered:
+                self._hold_ticket(rest[0], ours.told)
+            if done:
                 self._send_done([(rest[0], b"")])
         elif kind == m.LEND:
             self.borrower.lend(*rest)
@@ -1366,9 +1591,17 @@ class Dispatcher:
         if isinstance(command_of_part, (Borrowing, Transacted)):
             self.borrower.granted(ticket)
             return NOT_DONE
-        argv, resp, db = command_of_part
+        argv, resp, db, *more = command_of_part
         command = resolve(argv)
+        tracking = self.tracking
+        tracking.ticket = ticket
+        if more:
+            (tracking.current,) = more
         reply = self._part_reply(command, argv, db, resp)
+        if more:
+            tracking.ran(command, argv)
+            tracking.current = None
+        tracking.ticket = 0
         store = self.store
         store.dirty_total += store.dirty
         if part.write and self.segment is not None:
@@ -1379,7 +1612,9 @@ class Dispatcher:
                 effects = [tuple(argv)]
             self.segment.log_ticket(ticket, participants, reply, db, effects)
             self.logged_parts.add(ticket)
-        self._serve_ready()  # they queue behind this ticket's locks
+        told = self._serve_ready()  # they queue behind this ticket's locks
+        if told:
+            self._hold_ticket(ticket, told)
         return reply
 
     def _part_reply(
@@ -1421,7 +1656,7 @@ class Dispatcher:
         if isinstance(span, _Fetch):
             self._fetched(span, replies.values())
             return
-        if isinstance(span, Spread):
+        if isinstance(span, (Spread, Wider)):
             (ran,) = replies.values()
             span.answered(ran)
             return
@@ -1454,17 +1689,17 @@ class Dispatcher:
 
     def _borrow(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
         """Run a command over several partitions that needs their values together."""
-        if command.blocks and command.borrowed is None:
-            raise errors.crossslot()
         if conn.waiting:  # a barrier: all our earlier commands first
             return self._block(conn, Block.REPLY, retry=True)
         client = conn.client
+        *_, reader = split_context(conn.context)
         at = self._placeholder(conn)
         if command.blocks:
             self._block(conn, Block.KEYS)
             conn.wait = self.spread_waits.begin(conn, at, command, argv, client.db, client.resp)
             return True
-        self._send_borrowing(conn, at, command, client.resp, _Rounds(argv, client.db, (), 0))
+        rounds = _Rounds(argv, client.db, reader=reader)
+        self._send_borrowing(conn, at, command, client.resp, rounds)
         return self._block(conn, Block.REPLY)
 
     def _send_borrowing(
@@ -1476,29 +1711,28 @@ class Dispatcher:
         rounds: _Rounds,
         wait: SpreadWait | None = None,
     ) -> None:
-        argv, db, extra, _ = rounds
+        argv, db, extra, everything, names, _, reader = rounds
         keys: dict[int, list[bytes]] = {}
-        for key in [*(argv[at] for at in command.spec.key_positions(argv)), *extra]:
+        if everything:
+            keys = {worker: [] for worker in range(self.server.workers)}
+        for key in [
+            *(argv[at] for at in command.spec.key_positions(argv)),
+            *(key for _, key in extra),
+        ]:
             keys.setdefault(self._owner(key), []).append(key)
-        executor = self._owner(executor_key(command, argv, extra))
-        borrowed = command.borrowed
-        wide = borrowed is not None and borrowed.database is not None
-        if wide:  # keys in two databases
-            assert borrowed is not None
-            assert borrowed.database is not None
-            wide = borrowed.database(argv) not in (None, db)
+        first = executor_key(command, argv, extra)
+        executor = self.server.index if first is None else self._owner(first)
+        several = everything or any(one != db for one, _ in extra)
+        several |= spans_databases(command, argv, db)
+        waiter = None if wait is None else (self.server.index, wait.handle, wait.kind, wait.keys)
+        borrowing = (argv, resp, db, executor, extra, everything, names, waiter, reader)
         parts = {
             worker: marshal.dumps(
                 (
-                    None if wide else db,
-                    None if wide else tuple(owned),
+                    None if several else db,
+                    None if several else tuple(owned),
                     command.write,
-                    argv,
-                    resp,
-                    db,
-                    executor,
-                    extra,
-                    None if wait is None else (self.server.index, wait.handle),
+                    *borrowing,
                 ),
                 2,
             )
@@ -1521,12 +1755,30 @@ class Dispatcher:
         """Run a borrowing command here, its executor, where all its values are now; return the
         reply, or NEED and the keys that it needs too, and its effects.
         """
+        tracking = self.tracking
+        tracking.current = borrowing.reader
+        try:
+            return self._run_borrowed(borrowing)
+        finally:
+            if borrowing.reader is not None:
+                tracking.ran(resolve(borrowing.argv), borrowing.argv)
+            tracking.current = None
+
+    def _run_borrowed(
+        self, borrowing: Borrowing
+    ) -> tuple[bytes | list[bytes], list[Sequence[bytes]]]:
         argv, resp, db = borrowing.argv, borrowing.resp, borrowing.db
         command = resolve(argv)
         store = self.store
         if is_wide(command):
             reply = self._part_reply(command, argv, db, resp)
             return reply, self._effects_of(command, argv)
+        if borrowing.waiter is not None and borrowing.waiter[2]:
+            _, _, name, keys = borrowing.waiter
+            kind, view = _KINDS[name], store.view(db)
+            if not any(view.find(key).__class__ is kind for key in keys):
+                store.dirty, store.effects = 0, None
+                return self._wait_spread(borrowing, Wait(keys, 0, kind, b""))
         try:
             node = self._call(command, command.handler, store.view(db), argv, calls=0)
             if isinstance(node, Wait) and borrowing.waiter is not None:
@@ -1535,6 +1787,9 @@ class Dispatcher:
         except ReplyError as error:
             reply = error.encode()  # what a script had done before stays done
         except NeedKeys as need:
+            if borrowing.everything:
+                self.server.stats.script_retries += command.scope is Scope.SCRIPT
+                raise
             return _need(need), []
         return reply, self._effects_of(command, argv)
 
@@ -1562,17 +1817,21 @@ class Dispatcher:
         command = span.command
         if reply[:1] == WAIT:
             assert span.wait is not None
-            timeout_ms, workers, at_last = marshal.loads(reply[1:])
-            self.spread_waits.not_served(span.wait, timeout_ms, workers, at_last, self.now_ms)
+            argv, kind, keys, timeout_ms, workers, at_last = marshal.loads(reply[1:])
+            self.spread_waits.not_served(
+                span.wait, argv, kind, keys, timeout_ms, workers, at_last, self.now_ms
+            )
             return
         if reply[:1] == NEED:
-            self._run_with(span.conn, span.at, command, span.resp, rounds, marshal.loads(reply[1:]))
+            self._run_with(span.conn, span.at, command, span.resp, rounds, _needed(reply))
             return
         command.calls += 1
         command.timed += 1
         if reply[:1] == b"-":
             command.failed += 1
             self._count_error(reply[1:-2])
+        if rounds.rounds and command.scope is Scope.SCRIPT and not rounds.everything:
+            self._learned.found(_call_of(command, rounds.argv, rounds.db), rounds.extra)
         if span.wait is not None:
             self.spread_waits.served(span.wait, reply)
         else:
@@ -1583,26 +1842,34 @@ class Dispatcher:
     def _wait_spread(self, borrowing: Borrowing, wait: Wait) -> tuple[bytes, list[Sequence[bytes]]]:
         """Let a command wait that we, its executor, cannot serve: as its reply and effects."""
         assert borrowing.waiter is not None
-        home, handle = borrowing.waiter
+        home, handle, _, _ = borrowing.waiter
         workers = tuple(dict.fromkeys(map(self._owner, wait.keys)))
         reply = encode(wait.timeout_reply, borrowing.resp)
-        head = b"%d" % home, b"%d" % handle, _NAMES[wait.kind], b"%d" % borrowing.resp
-        effects: list[Sequence[bytes]] = [
-            (WAIT, key, *head, *borrowing.argv) for key in dict.fromkeys(wait.keys)
-        ]
-        return WAIT + marshal.dumps((wait.timeout_ms, workers, reply), 2), effects
+        argv = borrowing.argv
+        command = resolve(argv)
+        effects = self._effects_of(command, argv)  # XREADGROUP may have made a consumer
+        name, keys = _NAMES[wait.kind], tuple(dict.fromkeys(wait.keys))
+        head = b"%d" % home, b"%d" % handle, name, b"%d" % wait.on_nokey, b"%d" % borrowing.resp
+        effects += [(WAIT, key, *head, *argv) for key in keys]
+        if wait.argv is not None:
+            argv = [*argv[: command.skip], *wait.argv]
+        if wait.on_nokey:  # it is tried whatever is there
+            name, keys = b"", ()
+        return WAIT + marshal.dumps((argv, name, keys, wait.timeout_ms, workers, reply), 2), effects
 
     def _enter_spread(self, db: int, entry: Sequence[bytes]) -> None:
         """Enter a command into the queue of a key of ours."""
-        key, home, handle, kind, resp, *argv = entry
+        key, home, handle, kind, on_nokey, resp, *argv = entry
         where = int(home), int(handle)
+        if not self._may_live(*where):
+            return  # it died after its try had begun
         known = self._entered.get(where)
         if known is not None:
             if key in known.keys:
                 return  # it keeps its place
             self.blocking.end(known, None)  # it has more keys here
         keys = (*(() if known is None else known.keys), key)
-        wait = Wait(keys, 0, _KINDS[kind], b"")
+        wait = Wait(keys, 0, _KINDS[kind], b"", on_nokey=on_nokey == b"1")
         waiter = self._entered[where] = Waiter(
             resolve(argv), argv, db, int(resp), wait, self.now_ms, _nobody, self._teller(*where)
         )
@@ -1617,28 +1884,35 @@ class Dispatcher:
         return lambda: peer.notes.append((handle, READY))
 
     def _try_spread(self, wait: SpreadWait) -> None:
-        rounds = _Rounds(wait.argv, wait.db, (), 0)
+        rounds = _Rounds(wait.argv, wait.db)
         self._send_borrowing(wait.conn, wait.at, wait.command, wait.resp, rounds, wait)
         wait.ref = self._last_ref
 
-    def _tell_spread(self, worker: int, handle: int, leaves: bool) -> None:
+    def _leave_spread(self, worker: int, handle: int) -> None:
         peer = self.peers[worker]
-        what = LEAVE if leaves else PASS
         if peer is None:
-            self._hear_spread(worker, handle, what)
+            self._hear_leave(worker, handle)
         elif peer.up:
-            peer.notes.append((handle, what))
+            peer.notes.append((handle, LEAVE))
 
-    def _hear_spread(self, home: int, handle: int, what: int) -> None:
-        """A home says what has become of a command that was entered here."""
-        waiter = self._entered.get((home, handle))
+    def _hear_leave(self, home: int, handle: int) -> None:
+        """A command that may have been entered here waits no longer."""
+        waiter = self._entered.pop((home, handle), None)
+        if waiter is not None:
+            self.blocking.end(waiter, None)
+
+    def _try_is_over(self, ticket: int) -> None:
+        """The locks of a ticket are about to be let go: if it is a try of a command that was
+        entered here, that has been entered again, or waits no longer.
+        """
+        where = self.borrower.waiter_of(ticket)
+        waiter = self._entered.get(where)
         if waiter is None:
-            return  # our predecessor had entered it
-        if what == PASS:
+            return
+        if self.borrower.parts[ticket].entered:
             self.blocking.passed(waiter)
         else:
-            del self._entered[home, handle]
-            self.blocking.end(waiter, None)
+            self._hear_leave(*where)
 
     def _answer_spread(self, wait: SpreadWait, reply: bytes | None) -> None:
         conn = wait.conn
@@ -1657,16 +1931,25 @@ class Dispatcher:
         command: Command,
         resp: int,
         rounds: _Rounds,
-        keys: tuple[bytes, ...],
+        need: NeedKeys,
     ) -> None:
         """Run a command again that has turned out to need more keys."""
         if rounds.rounds == MAX_KEY_ROUNDS:
-            error = errors.try_again("the keys that the command needs keep changing")
-            self.fill(conn, at, error.encode())
+            self.fill(conn, at, errors.keys_keep_changing().encode())
             return
-        extra = tuple(dict.fromkeys((*rounds.extra, *keys)))
-        again = _Rounds(rounds.argv, rounds.db, extra, rounds.rounds + 1)
-        self._send_borrowing(conn, at, command, resp, again)
+        if command.scope is Scope.SCRIPT:
+            self.server.stats.script_retries += 1
+        again = rounds._replace(
+            argv=self._with_text(rounds.argv),  # it may run where nobody knows it
+            extra=tuple(dict.fromkeys((*rounds.extra, *need.keys))),
+            # What others change in between can't make it need other keys for ever.
+            everything=rounds.everything
+            or need.everything
+            or (command.scope is Scope.SCRIPT and rounds.rounds + 1 >= KEY_ROUNDS_UNTIL_EVERYTHING),
+            names=tuple({*rounds.names, *need.names}),
+            rounds=rounds.rounds + 1,
+        )
+        self._send_borrowing(conn, at, resolve(again.argv), resp, again)
 
     def on_refuse(self, ref: int, text: bytes) -> None:
         """The coordinator has refused a spanning command; nothing was run."""
@@ -1674,7 +1957,7 @@ class Dispatcher:
         if isinstance(span, _Fetch):  # NOSCRIPT: the client may try with the script itself
             self._fetched(span, ())
             return
-        if isinstance(span, Spread):
+        if isinstance(span, (Spread, Wider)):
             span.refused(text)
             return
         assert isinstance(span, _Span)
@@ -1688,18 +1971,31 @@ class Dispatcher:
     def _script(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
         """Run a script or function at the owner of its keys, which may not have the script."""
         self.script_conn = conn
-        if command.name not in (b"evalsha", b"evalsha_ro") or self.server.workers == 1:
+        if self.server.workers == 1:
             return self._route(conn, command, argv)
-        sha = argv[1]
-        body = self._scripting.body_of(sha)
-        if body is None:
-            if len(sha) == 40 and not self._scripting.is_absent(sha):
-                return self._fetch_script(conn, sha)
-            return self._route(conn, command, argv)
-        keys = [argv[at] for at in command.spec.key_positions(argv)]
-        if any(self._slot_peer[key_slot(key)] is not None for key in keys):
-            argv = self._with_text(argv)
-        return self._route(conn, resolve(argv), argv)
+        if command.name in (b"evalsha", b"evalsha_ro"):
+            sha = argv[1]
+            if self._scripting.body_of(sha) is None:
+                if len(sha) == 40 and not self._scripting.is_absent(sha):
+                    return self._fetch_script(conn, sha)
+                return self._route(conn, command, argv)
+            keys = [argv[at] for at in command.spec.key_positions(argv)]
+            if self._learned or any(self._slot_peer[key_slot(key)] is not None for key in keys):
+                argv = self._with_text(argv)
+                command = resolve(argv)
+        if self._learned:
+            db = conn.client.db
+            extra = self._learned.keys_of(_call_of(command, argv, db))
+            if extra:
+                return self._start_with(conn, command, _Rounds(argv, db, extra))
+        return self._route(conn, command, argv)
+
+    def _start_with(self, conn: Connection, command: Command, rounds: _Rounds) -> Stop:
+        """Run a script that is likely to need more than it declares."""
+        if conn.waiting:  # a barrier, as in front of every spanning command
+            return self._block(conn, Block.REPLY, retry=True)
+        self._send_borrowing(conn, self._placeholder(conn), command, conn.client.resp, rounds)
+        return self._block(conn, Block.REPLY)
 
     def _with_text(self, argv: list[bytes]) -> list[bytes]:
         """Return an EVALSHA as the EVAL of its script, if we know that."""
@@ -1804,9 +2100,20 @@ class Dispatcher:
         self.fill(*waiting, reply)
 
 
+def _call_of(command: Command, argv: list[bytes], db: int) -> Call:
+    """Return what says of a script's call which keys it needs."""
+    return argv[1], db, tuple([argv[at] for at in command.spec.key_positions(argv)])
+
+
 def _need(need: NeedKeys) -> bytes:
     """Return what stands in place of the reply."""
-    return NEED + marshal.dumps(need.keys, 2)
+    return NEED + marshal.dumps((need.keys, need.everything, need.names), 2)
+
+
+def _needed(reply: bytes) -> NeedKeys:
+    """Return what such a reply asks for."""
+    keys, everything, names = marshal.loads(reply[1:])
+    return NeedKeys(keys, everything=everything, names=names)
 
 
 def _nobody(_: bytes) -> None:

@@ -22,7 +22,16 @@ from typing import Any, Final
 from shoal.proto.frames import MARSHAL_VERSION
 from shoal.proto.replies import encode
 from shoal.worker.borrowing import executor_key
-from shoal.worker.registry import Command, LockScope, PartAnswer, resolve
+from shoal.worker.peers import Context, split_context
+from shoal.worker.registry import (
+    Command,
+    LockScope,
+    PartAnswer,
+    Scope,
+    is_wide,
+    resolve,
+    spans_databases,
+)
 
 Lock = tuple[int | None, tuple[bytes, ...] | None]
 
@@ -64,9 +73,11 @@ class Plan:
         return found
 
 
-def is_wide(command: Command) -> bool:
-    """Tell whether a command runs in every partition."""
-    return command.spanning is not None and not command.spec.keys
+def roams(command: Command, argv: Sequence[bytes]) -> bool:
+    """Tell whether a command may need keys that only its run can name."""
+    if not command.roams:
+        return False
+    return command.scope is Scope.SCRIPT or any(b"*" in word for word in argv[2:])
 
 
 class _Planner:
@@ -83,8 +94,13 @@ class _Planner:
         self._keys.setdefault(worker, {}).setdefault(db, {})[key] = None
         return worker
 
-    def add(self, argv: list[bytes], db: int, resp: int, slot_owner: Callable[[int], int]) -> None:
+    def add(self, argv: list[bytes], context: Context, slot_owner: Callable[[int], int]) -> None:
         command = resolve(argv)
+        db, resp, reader = split_context(context)
+
+        def item(executor: int, everything: bool = False) -> tuple[Any, ...]:
+            return (argv, resp, db, executor, (), everything, (), None, reader)
+
         plan = self.plan
         ordinal = len(plan.commands)
         plan.commands.append((command, resp))
@@ -96,34 +112,41 @@ class _Planner:
                 self._wide.update(range(self._workers))
             self.fence()
             for worker in range(self._workers):
-                self._step(worker, (), [(ordinal, (argv, resp, db, worker, ()))])
+                self._step(worker, (), [(ordinal, item(worker))])
             return
         if command.route is not None:  # SCAN
             worker = slot_owner(command.route(argv))
             self._keys.setdefault(worker, {})
-            self._batch(worker, ordinal, argv, resp, db)
+            self._batch(worker, ordinal, item(worker))
             return
         keys = [argv[at] for at in command.spec.key_positions(argv)]
         owners = {self.lock(db, key) for key in keys}
-        if any(one.unknown and one.find is None for one in command.spec.keys):
-            self._wide.update(owners)  # SORT reads keys that only its run can name
+        if spans_databases(command, argv, db):
+            self._wide.update(owners)
+        if roams(command, argv):  # it may turn out to need any keys: all are locked for it
+            self._wide.update(range(self._workers))
+            first = executor_key(command, argv)
+            executor = self._home if first is None else self._owner(first)
+            self.fence()
+            lenders = tuple(sorted(owners - {executor}))
+            self._step(executor, lenders, [(ordinal, item(executor, True))])
+            return
         if not owners:
             self._keys.setdefault(self._home, {})
             owners = {self._home}
         if len(owners) == 1:
-            self._batch(owners.pop(), ordinal, argv, resp, db)
+            worker = owners.pop()
+            self._batch(worker, ordinal, item(worker))
             return
-        names_db = command.borrowed.database if command.borrowed is not None else None
-        if names_db is not None and names_db(argv) not in (None, db):  # keys in two databases
-            self._wide.update(owners)
-        executor = self._owner(executor_key(command, argv, ()))
+        first = executor_key(command, argv)
+        assert first is not None
+        executor = self._owner(first)
         self.fence()
         lenders = tuple(sorted(owners - {executor}))
-        self._step(executor, lenders, [(ordinal, (argv, resp, db, executor, ()))])
+        self._step(executor, lenders, [(ordinal, item(executor))])
 
-    def _batch(self, worker: int, ordinal: int, argv: list[bytes], resp: int, db: int) -> None:
-        item = (ordinal, (argv, resp, db, worker, ()))
-        self._batches.setdefault(worker, []).append(item)
+    def _batch(self, worker: int, ordinal: int, item: tuple[Any, ...]) -> None:
+        self._batches.setdefault(worker, []).append((ordinal, item))
 
     def fence(self) -> None:
         """Let what came so far run before what comes."""
@@ -167,7 +190,7 @@ def plan_of(
     """Plan a transaction.
 
     Args:
-        items: argvs, each under the last context (db, resp) before it; the first is a context.
+        items: argvs, each under the last context before it; the first is a context.
         watched: database and key of all that is watched: locked too.
         workers: how many there are.
         home: where a command without keys runs.
@@ -176,10 +199,10 @@ def plan_of(
     planner = _Planner(workers, home, owner)
     for db, key in watched:
         planner.lock(db, key)
-    db = resp = 0
+    context: Context = (0, 2)
     for item in items:
         if item.__class__ is tuple:
-            db, resp = item
+            context = item
         else:
-            planner.add(item, db, resp, slot_owner)
+            planner.add(item, context, slot_owner)
     return planner.finish()

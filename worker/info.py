@@ -4,7 +4,7 @@
 workers' dicts and the supervisor's. Fields have Redis's names, order and formats. What Shoal has no
 figure for is left out (allocator, io threads, latencystats, keysizes); of features it does not have
 yet the fields that monitoring asks for show the zero that is true. Ours are `shoal_version`,
-`shoal_workers`, `hops` and `spanning_commands` in stats, and the section Workers.
+`shoal_workers`, `hops`, `spanning_commands` and `script_retries` in stats, and the section Workers.
 
 Counters are added up over the workers. used_memory is resident memory, all processes together: what
 they share is counted in each. used_memory_peak adds the peaks of the workers, which need not have
@@ -190,6 +190,7 @@ def part(server: Server, sections: Sequence[str]) -> Document:
         "turn_usec": stats.turn_usec,
         "hops": stats.hops,
         "spanning": stats.spanning,
+        "script_retries": stats.script_retries,
         "cpu_user": user,
         "cpu_system": system,
         "keys": sum(db.size for db in store.databases()),
@@ -449,6 +450,7 @@ def _stats(all_: _Parts) -> Fields:
         ("instantaneous_ops_per_sec", total("ops_per_s")),
         *all_.totals("hops"),
         ("spanning_commands", total("spanning")),
+        ("script_retries", total("script_retries")),
         ("total_net_input_bytes", total("net_input_bytes")),
         ("total_net_output_bytes", total("net_output_bytes")),
         ("instantaneous_input_kbps", f"{total('input_kbps'):.2f}"),
@@ -472,7 +474,8 @@ def _stats(all_: _Parts) -> Fields:
         ],
         ("latest_fork_usec", 0),
         ("total_forks", 0),
-        *all_.totals("tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"),
+        *all_.totals("tracking_total_keys", "tracking_total_items"),
+        ("tracking_total_prefixes", all_.first.get("tracking_total_prefixes", 0)),
         ("total_error_replies", total("error_replies")),
         ("client_query_buffer_limit_disconnections", total("query_limit_disconnections")),
         ("client_output_buffer_limit_disconnections", total("output_limit_disconnections")),

@@ -26,13 +26,16 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, islice
 from random import Random
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from shoal.proto import errors
 from shoal.proto.slots import SLOTS, key_slot
 from shoal.worker.values import is_big
 from shoal.worker.values.hash import Hash
 from shoal.worker.values.string import String
+
+if TYPE_CHECKING:
+    from shoal.worker.trial import Trial
 
 # bytes, String, or an object with expire_ms; mypy has no closed union for what is yet to come
 Value = Any
@@ -79,6 +82,35 @@ class Database:
         self.volatile = 0
         self.subexpiry = 0
         self.next_expire: dict[int, int] = {}
+
+    def make_whole(self) -> None:
+        """Have a table for the slots of other partitions too, for a command that has borrowed what
+        is in them (`worker/borrowing.py`), until `make_partial`.
+        """
+        self.slots = range(SLOTS)
+        self.tables[:] = [{} if table is None else table for table in self.tables]
+
+    def make_partial(self, own: range) -> None:
+        """Have only the partition's own slots again, and what is in them."""
+        self.slots = own
+        for slot in (*range(own.start), *range(own.stop, SLOTS)):
+            if self.tables[slot] is not None:
+                self.drop_table(slot)
+
+    def contents(self) -> tuple[Any, ...]:
+        """Return all that is in it, for `Store.refill`."""
+        counts = self.size, self.volatile, self.subexpiry
+        return list(self.tables), counts, dict(self.next_expire)
+
+    def drop_table(self, slot: int) -> None:
+        """Take the table of a slot away that is not of this partition, and what is in it."""
+        table = self.keys_in(slot)
+        self.tables[slot] = None
+        self.next_expire.pop(slot, None)
+        self.size -= len(table)
+        for value in table.values():
+            self.volatile -= expire_of(value) != 0
+            self.subexpiry -= value.__class__ is Hash and value.times is not None
 
     def keys_in(self, slot: int) -> Table:
         """Return the table of an owned slot."""
@@ -195,6 +227,53 @@ class Gate:
         database.write[slot] = None if writes or counts else table
 
 
+class Lent:
+    """What a command in steps may use here (`worker/borrowing.py`): the values of other workers
+    that are here meanwhile, and what of our own is locked for it.
+
+    SWAPDB exchanges databases while the command runs: the names in here are those of the beginning.
+
+    Attributes:
+        keys: (database, key) of what it has named.
+        everything: it has locked all partitions, so all that is our own is its own.
+        named: databases of which every key is here, those of other partitions perhaps by a
+            stand-in.
+        emptied: databases that it has emptied: none of their keys needs lending any more.
+        is_whole: some database was made whole.
+    """
+
+    __slots__ = ("_origin", "emptied", "everything", "is_whole", "keys", "named")
+
+    def __init__(
+        self, keys: set[tuple[int, bytes]], *, everything: bool = False, named: Sequence[int] = ()
+    ) -> None:
+        """Lend these keys."""
+        self.keys = keys
+        self.everything = everything
+        self.named = frozenset(named)
+        self.is_whole = bool(named)
+        self.emptied: set[int] = set()
+        self._origin: dict[int, int] = {}
+
+    def origin(self, db: int) -> int:
+        """Return the number that a database had at the beginning."""
+        return self._origin.get(db, db)
+
+    def swap(self, first: int, second: int) -> None:
+        """SWAPDB."""
+        self._origin[first], self._origin[second] = self.origin(second), self.origin(first)
+
+    def has(self, db: int, key: bytes) -> bool:
+        """Tell whether the value of a key is here, and locked."""
+        db = self.origin(db)
+        return (db, key) in self.keys or db in self.emptied
+
+    def has_names(self, db: int) -> bool:
+        """Tell whether all keys of a database are here, at least by stand-ins."""
+        db = self.origin(db)
+        return db in self.named or db in self.emptied
+
+
 class Listener(Protocol):
     """Who is told of changes: blocked commands, watched keys."""
 
@@ -220,6 +299,7 @@ class Store:
             (`add_listener`); None when nobody does.
         transfer: the connection of MIGRATE, `worker.migrate.transfer`.
         transactions: runs what homes send of a MULTI.
+        tracking: who caches what, `worker.tracking.Tracking`; None before the worker serves.
         on_flush: called as `on_flush(db, other)` before a database is emptied, or gets the contents
             of `other`; None when nobody listens.
     """
@@ -241,10 +321,10 @@ class Store:
         self.on_flush: Callable[[int, int | None], None] | None = None
         self._listeners: tuple[Listener, ...] = ()
         self.transfer: Transfer
-        # The keys (db, key) of the command in steps that runs; the values of those that are other
-        # workers' are here meanwhile (`worker/borrowing.py`).
-        self.borrowed: set[tuple[int, bytes]] | None = None
+        self.borrowed: Lent | None = None  # of the command in steps that runs
+        self.trial: Trial | None = None  # the run that may be taken back (`worker/trial.py`)
         self.transactions: Any  # worker.multi.Transactions
+        self.tracking: Any = None
         # worker.scripting.service.Scripting, made at its first use
         self.scripting: Any = None
         self.active_expire = True
@@ -268,6 +348,10 @@ class Store:
             self.gate.refresh(db)
         return db
 
+    def has_database(self, index: int) -> bool:
+        """Tell whether a database is in use."""
+        return index in self._dbs
+
     def databases(self) -> list[Database]:
         """Return the databases in use, by index."""
         return [self._dbs[index] for index in sorted(self._dbs)]
@@ -281,10 +365,16 @@ class Store:
 
     def swap(self, first: int, second: int) -> None:
         """Exchange the contents of two databases (SWAPDB); views and fused tables stay valid."""
-        a, b = self.database(first), self.database(second)
         for one, other in ((first, second), (second, first)) if first != second else ():
             if self.on_flush is not None:  # the first call may end the listening
                 self.on_flush(one, other)
+        if self.trial is not None:
+            self.trial.keep_swap(first, second)
+        self.exchange(first, second)
+
+    def exchange(self, first: int, second: int) -> None:
+        """The same, and tell nobody."""
+        a, b = self.database(first), self.database(second)
         a.tables[:], b.tables[:] = b.tables[:], a.tables[:]
         a.size, b.size = b.size, a.size
         a.volatile, b.volatile = b.volatile, a.volatile
@@ -300,6 +390,8 @@ class Store:
         db = self.database(index)
         if self.on_flush is not None:
             self.on_flush(index, None)
+        if self.trial is not None:
+            self.trial.keep_database(index)
         removed, db.size, db.volatile, db.subexpiry = db.size, 0, 0, 0
         db.next_expire = {}
         for slot in db.slots:
@@ -309,6 +401,36 @@ class Store:
                 db.tables[slot] = {}
         self.gate.refresh(db)
         return removed
+
+    def refill(self, db: Database, contents: tuple[Any, ...]) -> None:
+        """Let a database have again what it had (`Database.contents`)."""
+        db.tables[:], (db.size, db.volatile, db.subexpiry), db.next_expire = contents
+        self.gate.refresh(db)
+
+    def figures(self) -> tuple[int, ...]:
+        """Return the counters of what commands do here."""
+        return (
+            self.hits,
+            self.misses,
+            self.expired_keys,
+            self.expired_subkeys,
+            self.dirty_total,
+        )
+
+    def set_figures(self, figures: tuple[int, ...]) -> None:
+        """Let them be as they were."""
+        (
+            self.hits,
+            self.misses,
+            self.expired_keys,
+            self.expired_subkeys,
+            self.dirty_total,
+        ) = figures
+
+    def flushed(self) -> None:
+        """Say that one or all databases were emptied, or loaded anew, to those who cache keys."""
+        if self.tracking is not None:
+            self.tracking.flushed()
 
     def has(self, db: int, key: bytes) -> bool:
         """Tell whether a key of this partition is stored, expired or not."""
@@ -323,18 +445,22 @@ class Store:
         """Tell `listener` of every change from now on."""
         assert listener not in self._listeners
         self._listeners = (*self._listeners, listener)
-        self._bind_listeners()
+        self.bind_listeners()
 
     def remove_listener(self, listener: Listener) -> None:
         """Tell `listener` of no change any more, if it was told."""
         self._listeners = tuple([one for one in self._listeners if one is not listener])
-        self._bind_listeners()
+        self.bind_listeners()
 
-    def _bind_listeners(self) -> None:
-        """Nobody costs nothing, one is called without a step in between."""
+    def bind_listeners(self) -> None:
+        """Nobody costs nothing, one is called without a step in between; during a trial it is told
+        in their place.
+        """
         listeners = self._listeners
         if not listeners:
             self.on_change = self.on_flush = None
+        elif self.trial is not None:
+            self.on_change, self.on_flush = self.trial.changed, self.trial.flushing
         elif len(listeners) == 1:
             self.on_change, self.on_flush = listeners[0].changed, listeners[0].flushing
         else:
@@ -479,17 +605,22 @@ class Keyspace:
     @property
     def is_whole(self) -> bool:
         """Whether this partition has every slot: then it owns every key."""
-        return len(self._db.slots) == SLOTS
+        return len(self.store.slots) == SLOTS
 
     def owns(self, key: bytes) -> bool:
         """Tell whether key is here; only a key that routing could not see (one that SORT makes of a
         pattern) may not.
         """
-        slot = key_slot(key)
-        borrowed = self.store.borrowed
-        if borrowed is None or slot in self._db.slots:
-            return self._db.tables[slot] is not None
-        return (self._db.index, key) in borrowed
+        store, index, slot = self.store, self._db.index, key_slot(key)
+        lent = store.borrowed
+        if lent is not None and lent.has(index, key):
+            return True
+        if slot not in store.slots:
+            return False
+        if lent is None and store.trial is None:
+            return True
+        # It was not waited for: a command over partitions may hold it.
+        return (lent is not None and lent.everything) or not store.gate.is_locked(index, slot)
 
     def stored(self, key: bytes) -> Value | None:
         """Return what is stored at key, expired or not, None if nothing is."""
@@ -615,6 +746,29 @@ class Keyspace:
         self.changed(key)
         return True
 
+    def put_back(self, key: bytes, value: Value | None) -> None:
+        """Let key be as it was, None for missing, as if nothing had happened: nobody is told."""
+        db = self._db
+        slot = key_slot(key)
+        table = db.keys_in(slot)
+        if value is None:
+            if key in table:
+                self._remove(key)
+            return
+        old = table.get(key)
+        if old is None:
+            db.size += 1
+        elif old.__class__ is not bytes:  # its place in the table is kept
+            self._uncount(old)
+        table[key] = value
+        expire_ms = expire_of(value)
+        if expire_ms:
+            db.volatile += 1
+            self._hint(slot, expire_ms)
+        if value.__class__ is Hash and value.times is not None:
+            db.subexpiry += 1
+            self._hint(slot, value.earliest())
+
     def changed(self, key: bytes) -> None:
         """Say that key's value changed in place; `set`, `delete` and the like say it themselves."""
         store = self.store
@@ -650,6 +804,8 @@ class Keyspace:
     def expire_now(self, key: bytes) -> None:
         """Remove a key whose expire time has passed, and log that as a DEL."""
         store = self.store
+        if store.trial is not None:
+            store.trial.keep(self._db.index, key, intact=True)
         value = self._remove(key)
         if is_big(value):
             store.garbage.append(value)
@@ -680,6 +836,8 @@ class Keyspace:
         store = self.store
         if store.expire_paused:
             return
+        if store.trial is not None:
+            store.trial.keep(self._db.index, key)
         value.remove(fields)
         self.field_times_changed(key, value, True)
         store.expired_subkeys += len(fields)
@@ -741,6 +899,9 @@ class Keyspace:
         meets go.
         """
         db, random = self._db, self.random
+        if self.store.expire_paused:  # they stay, so they must not be met
+            live = [key for slot in db.slots for key, _ in self.live_keys(slot)]
+            return random.choice(live) if live else None
         first, stop = db.slots.start, db.slots.stop
         while db.size:
             # ends[i]: how many keys the slots up to the i-th hold. Expired keys leave holes in that
@@ -772,11 +933,15 @@ class Keyspace:
         value = db.keys_in(key_slot(key)).pop(key)
         db.size -= 1
         if value.__class__ is not bytes:
-            if value.expire_ms:
-                db.volatile -= 1
-            if value.__class__ is Hash and value.times is not None:
-                db.subexpiry -= 1
+            self._uncount(value)
         return value
+
+    def _uncount(self, value: Value) -> None:
+        """Count a value no longer, which is not `bytes`."""
+        if value.expire_ms:
+            self._db.volatile -= 1
+        if value.__class__ is Hash and value.times is not None:
+            self._db.subexpiry -= 1
 
 
 def _typed(value: Value, kind: type | None) -> Any:

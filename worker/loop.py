@@ -37,6 +37,7 @@ from shoal.worker.connection import LARGE_BYTES, Block, ClientsCron, Connection
 from shoal.worker.dispatch import Dispatcher
 from shoal.worker.peers import LAST, Peer, Uplink
 from shoal.worker.server import Server
+from shoal.worker.tracking import TRACKING_NOTES
 
 IN: Final = select.EPOLLIN
 OUT: Final = select.EPOLLOUT
@@ -102,6 +103,7 @@ class Loop:
         self._held: list[Connection] = []
         self._held_late: list[tuple[Peer, int, bytes]] = []
         self._held_messages: list[tuple[Any, ...]] = []
+        self._held_notes: list[tuple[Peer, tuple[Any, int]]] = []
         # Handles of held replies are negative, those of waiting commands positive.
         self._handle = -1
         self._poller = select.epoll()
@@ -167,6 +169,7 @@ class Loop:
             # In place: `_drain` may be appending to it, with this very link's end in between.
             self._inbox[:] = [frame for frame in self._inbox if frame[1] != link.worker]
             self._held_late = [held for held in self._held_late if held[0] is not link]
+            self._held_notes = [held for held in self._held_notes if held[0] is not link]
 
     def add_client(self, sock: socket.socket, client: Client, reader: RequestReader) -> None:
         """Serve a new client."""
@@ -292,6 +295,7 @@ class Loop:
             and not self._inbox
             and not self._held_late
             and not self._held_messages
+            and not self._held_notes
             and not any(link.outbox_bytes for link in links)
             and self.may_leave()
         )
@@ -630,7 +634,17 @@ class Loop:
         self._hold_parts()
 
     def _hold_parts(self) -> None:
-        """Keep back what tells the coordinator of parts that this turn logged."""
+        """Keep back what tells the coordinator of parts that this turn logged, and peers of what
+        their clients have read.
+        """
+        for peer in self._others:
+            # That what was read is not true any more is not told before the reply that gives it.
+            notes, peer.notes = peer.notes, []
+            for note in notes:
+                if note[1] in TRACKING_NOTES:
+                    self._held_notes.append((peer, note))
+                else:
+                    peer.notes.append(note)
         logged = self._dispatcher.logged_parts
         messages, self._uplink.messages = self._uplink.messages, []
         for message in messages:
@@ -645,6 +659,9 @@ class Loop:
         for peer, handle, reply in self._held_late:
             peer.late.append((handle, reply))
         self._held_late = []
+        for peer, note in self._held_notes:
+            peer.notes.append(note)
+        self._held_notes = []
         self._uplink.messages += self._held_messages
         self._held_messages = []
 

@@ -298,7 +298,7 @@ class Worker:
             store.log = segment.log
         self._dispatcher = Dispatcher(server, self._peers, self._uplink, time.monotonic_ns)
         release = segment.release if segment is not None else _nothing_to_release
-        self._dispatcher.start(release)
+        self._dispatcher.start(release, self._generations)
         self._participant = self._dispatcher.participant
         self._set_hooks()
         loop = self._loop = Loop(
@@ -342,6 +342,7 @@ class Worker:
         keys, on_nokey = self._dispatcher.blocking.key_counts()
         return {
             **self._dispatcher.broker.info(),
+            **self._dispatcher.tracking.info(),
             "blocked_clients": sum(
                 client.link.is_blocked() for client in self._server.clients.values()
             ),
@@ -421,6 +422,7 @@ class Worker:
         self._forget_process(peer)
         peer.read_fd, peer.write_fd = read_fd, write_fd
         self._generations[peer.worker] = generation
+        self._dispatcher.forget_entered(peer.worker)
         self._loop.watch(peer)
         if self._awaited.pop(peer.worker, -1) == generation:
             self._set_up(peer)
@@ -468,6 +470,7 @@ class Worker:
         self._loop.unwatch(peer)
         self._dispatcher.peer_lost(peer, peer.reset())
         self._dispatcher.peer_drained(peer)
+        self._dispatcher.tracking.owner_lost(peer.worker)
 
     # -- log, clock, configuration ----------------------------------------------------------------
 
@@ -489,6 +492,7 @@ class Worker:
         if now_ms >= self._next_clients_ms:
             self._next_clients_ms = now_ms + CLIENTS_EVERY_MS
             self._loop.close_idle()
+            self._dispatcher.tracking.limit_table()
         self._server.sampler.sample(self._server, now_ms)
         if now_ms >= self._next_figures_ms:
             self._next_figures_ms = now_ms + FIGURES_EVERY_MS
@@ -526,9 +530,11 @@ class Worker:
         """Forget all keys and load them again: from the log, or from their own dump without one."""
         store, segment = self._store, self._segment
         store.notify = None  # loading is no event
+        self._dispatcher.tracking.pause()
         try:
             self._load_again(store, segment)
         finally:
+            self._dispatcher.tracking.go_on()
             self._dispatcher.set_events(self._config.notify_keyspace_events)
 
     def _load_again(self, store: Store, segment: aof.Segment | None) -> None:

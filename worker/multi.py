@@ -43,9 +43,9 @@ from shoal.proto.slots import key_slot, slot_range
 from shoal.proto.spec import CommandFlag
 from shoal.worker.client import Client, Link, ReplyMode
 from shoal.worker.connection import Block, Connection
-from shoal.worker.direct import BIG_REPLY
-from shoal.worker.exec_plan import is_wide, plan_of
-from shoal.worker.peers import TOUCHED, Peer
+from shoal.worker.contexts import is_paused_with_writes
+from shoal.worker.exec_plan import Plan, plan_of
+from shoal.worker.peers import NUMBERS_PER_LIFE, TOUCHED, Context, Peer, split_context
 from shoal.worker.registry import (
     COMMANDS,
     LATER,
@@ -54,11 +54,16 @@ from shoal.worker.registry import (
     NeedKeys,
     Scope,
     find,
+    is_wide,
     resolve,
+    spans_databases,
 )
+from shoal.worker.tracking import Reader, reader_of, trial_of
+from shoal.worker.trial import Trial
 from shoal.worker.watch import Watches
 
 if TYPE_CHECKING:
+    from shoal.worker.blocking import Waiter
     from shoal.worker.participant import Participant
     from shoal.worker.peers import Hop
     from shoal.worker.server import Server
@@ -75,12 +80,13 @@ _AT_ONCE: Final = frozenset({"multi", "exec", "discard", "watch", "quit", "reset
 # These tell the other workers, and wait for all of them to know; Redis queues them.
 _LISTENING: Final = frozenset(
     name.encode() for kind in ("", "p", "s") for name in (f"{kind}subscribe", f"{kind}unsubscribe")
-) | {b"monitor"}
+)
 # These write the log out, or read it: they cannot stand inside of a record of it.
 _SYNCING: Final = frozenset({"debug", "waitaof"})
 # Asks the supervisor.
 _CALLS: Final = "config|set"
 _CONTEXT_CHANGERS: Final = frozenset({"select", "hello", "auth"})
+_TRACKING_CHANGERS: Final = frozenset({"client|tracking", "client|caching"})
 _EXECS: Final = (b"EXEC", b"exec")
 _ANY: Final = (0, 2)  # the context of a request to which it means nothing
 _MARSHALLED: Final = b"["  # what a marshalled list begins with, and no reply
@@ -104,7 +110,8 @@ class Transaction:
     Attributes:
         commands: the queue; always the same list.
         odd: it holds more than commands of one key.
-        failed: a command was refused: EXEC will be too.
+        failed: a command was refused: EXEC will be too; failed_writes: it had queued what CLIENT
+            PAUSE WRITE holds back.
         doomed: nothing more is queued, for EXEC will be refused.
         outside: what the connection's hot table would be without MULTI.
         limit_at: above so many bytes received of the client it is time to count what is queued.
@@ -118,6 +125,7 @@ class Transaction:
         "commands",
         "doomed",
         "failed",
+        "failed_writes",
         "limit_at",
         "odd",
         "outside",
@@ -142,7 +150,7 @@ class Transaction:
         self.client = client
         commands = self.commands = list[Step]()
         self.limit_at = 0
-        self.odd = self.doomed = self.failed = False
+        self.odd = self.doomed = self.failed = self.failed_writes = False
         self.outside: Hot
 
         def queue(argv: list[bytes]) -> Queued:
@@ -165,7 +173,7 @@ class Transaction:
     def begin(self, limit_at: int, *, doomed: bool) -> None:
         """Begin anew, with an empty queue; arguments as the attributes."""
         self.limit_at = limit_at
-        self.odd = self.failed = False
+        self.odd = self.failed = self.failed_writes = False
         self.doomed = doomed
 
     def table(self, *, plain: bool) -> Hot:
@@ -186,6 +194,7 @@ class Transaction:
     def fail(self) -> None:
         """A command was refused."""
         self.failed = True
+        self.failed_writes = self.is_paused_with_writes
         self.commands.clear()
         self.doom()
 
@@ -193,6 +202,18 @@ class Transaction:
     def write(self) -> bool:
         """Whether a queued command writes."""
         return any(command.write for command, _ in self.commands)
+
+    @property
+    def roams(self) -> bool:
+        """Whether a queued command may turn out to need keys that it does not name."""
+        return any(command.roams for command, _ in self.commands)
+
+    @property
+    def is_paused_with_writes(self) -> bool:
+        """Whether CLIENT PAUSE WRITE holds its EXEC back."""
+        return self.failed_writes or any(
+            is_paused_with_writes(command) for command, _ in self.commands
+        )
 
     @property
     def size_bytes(self) -> int:
@@ -288,7 +309,9 @@ class StandIn:
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """What transactions need of the dispatcher; each is its method of that name."""
+    """What transactions need of the dispatcher; each is its method of that name, but `generation`,
+    which is this process's.
+    """
 
     participant: Participant
     bind: Callable[[Connection], None]
@@ -299,14 +322,18 @@ class Ways:
     count_error: Callable[[bytes], None]
     exec_spanning: Callable[[Connection, Transaction], Node | bytes]
     fill: Callable[[Connection, int, bytes], None]
+    generation: int
     held_by_pause: Callable[[bool], bool]
     hold_by_pause: Callable[[Connection], bool]
     hop: Callable[[Connection, Command, list[bytes], int], bool]
-    hop_table: Callable[[tuple[int, int]], Hot]
-    reply: Callable[[Connection, bytes], None]
-    run_safely: Callable[[Command, list[bytes], int, int], Reply]
+    hop_table: Callable[[Context], Hot]
+    reply_and_serve: Callable[[Connection, bytes], None]
+    run_for: Callable[[Reader | None, Command, list[bytes], int, int], Reply]
     send_hop: Callable[[Peer, Hop], None]
-    serve_ready: Callable[[], None]
+    send_steps: Callable[..., None]
+    hold: Callable[[Sequence[Waiter], Callable[[], None]], None]
+    serve_and: Callable[[Callable[[], None]], None]
+    serve_ready: Callable[[], Sequence[Waiter]]
     span: Callable[[Connection, Command, list[bytes], list[int]], bool]
     span_alone: Callable[[Command, list[bytes], int, int], Reply]
     with_text: Callable[[list[bytes]], list[bytes]]
@@ -330,7 +357,7 @@ class Transactions:
         self._store = server.store
         self.index, self.workers = server.index, server.workers
         self._series: dict[int, Watching] = {}  # of our clients, by number
-        self._last_number = 0
+        self._last_number = ways.generation * NUMBERS_PER_LIFE
         self.watches = Watches(self._store, self._tell_touched)
         self._config = server.config
         self._busy = ways.participant.busy
@@ -384,11 +411,13 @@ class Transactions:
         else:  # as `_begin`
             transaction.limit_at = client.input_bytes + self._config.client_query_buffer_limit
             transaction.odd = transaction.failed = transaction.doomed = False
+            transaction.failed_writes = False
             client.multi = transaction
             hot = transaction.plain
         transaction.outside = conn.hot
         conn.hot = hot
         conn.out.append(OK)
+        client.last_command = b"multi"
         self._multi.calls += 1
 
     def _execute_now(self, conn: Connection) -> None:
@@ -414,10 +443,7 @@ class Transactions:
             self.ways.count_error(error.text)
             reply = error.encode()
         if reply is not LATER:
-            if reply.__class__ is not bytes or len(reply) >= BIG_REPLY:
-                self.ways.reply(conn, encode(reply, client.resp))
-            else:
-                conn.out.append(reply)
+            self.ways.reply_and_serve(conn, encode(reply, client.resp))
             if client.close_after_reply:
                 conn.blocked = Block.CLOSING
 
@@ -452,7 +478,7 @@ class Transactions:
             if entry is not None and entry.spec.name == "exec":
                 self.discard(client)
             return (error.encode(),)
-        if ways.held_by_pause(command.write):
+        if ways.held_by_pause(is_paused_with_writes(command)):
             return None  # where it is held back
         if not transaction.doomed:
             transaction.commands.append((command, argv))
@@ -507,6 +533,9 @@ class Transactions:
             transaction.commands.clear()
             if isinstance(client.link, Connection):
                 client.link.hot = transaction.outside
+            if client.tracking is not None:
+                client.tracking.given = False
+                client.link.state_changed()
 
     # -- watching, at the home -------------------------------------------------------------------
 
@@ -619,12 +648,12 @@ class Transactions:
         if transaction is None:
             raise errors.exec_without_multi()
         ways, conn = self.ways, _connection_of(client)
-        if not self._is_at_ease(client) and transaction.write:
+        if not self._is_at_ease(client):
             disk_error = ways.disk_error()
-            if disk_error is not None and self.workers == 1:
+            if disk_error is not None and self.workers == 1 and transaction.write:
                 self.discard(client)
                 raise errors.exec_aborted(ReplyError(disk_error[1:-2]))
-            if ways.held_by_pause(True):
+            if ways.held_by_pause(transaction.is_paused_with_writes):
                 ways.hold_by_pause(conn)
                 return LATER
         if transaction.failed:
@@ -650,8 +679,11 @@ class Transactions:
                 return _Finish(self, conn, transaction, where).start()
             request = self.request(client, transaction, where, joined=True)
             self.leave(client, where)
+            roams = transaction.roams
             self.end_multi(client)
             self._hop(conn, request, where)
+            if roams:  # nothing of the client before it
+                ways.block(conn, Block.REPLY)
         except ReplyError as error:
             raise errors.exec_aborted(error) from None
         return LATER
@@ -710,6 +742,10 @@ class Transactions:
                 if not alone:
                     wanted.add(self.owner(argv[1]))
                 continue
+            if command.roams and not alone:  # it may turn out to need other partitions
+                if watching is not None:
+                    return None, True, True
+                asks = True
             spanning, keys = command.spanning, command.spec.keys
             if command.scope is Scope.CLIENT:
                 at_home = True
@@ -733,7 +769,11 @@ class Transactions:
         return (wanted.pop() if wanted else self.index), at_home, asks
 
     def _run_here(self, conn: Connection, transaction: Transaction) -> Node | bytes:
-        """Run all of a transaction now: everything that it needs is here."""
+        """Run all of a transaction now: everything that it needs is here.
+
+        Who gives its client the reply then calls `Ways.serve_ready`: what is told of the
+        transaction comes behind.
+        """
         client = conn.client
         watching = client.watching
         if watching is not None:
@@ -775,14 +815,14 @@ class Transactions:
         if client.reply_mode is not ReplyMode.ON:
             _settle_reply_mode(client)
             conn.out.append(reply)
-            reply = LATER
-        self.ways.serve_ready()
+            self.ways.serve_ready()
+            return LATER
         return reply
 
     def _run_step(self, client: Client, command: Command, argv: list[bytes]) -> bytes:
         """Run one command of a client whose keys, if any, are all here."""
         if command.on_keys:
-            return self._run_in_block(command, argv, client.db, client.resp)
+            return self._run_in_block(command, argv, client.db, client.resp, reader_of(client))
         if command.scope is Scope.CLIENT:
             reply = self.run_at_home(client, command, argv)
             assert reply is not None, argv[0]
@@ -834,22 +874,28 @@ class Transactions:
             )
         )
         items = list(block_of(client, transaction.commands, self.ways.with_text))
-        blob = marshal.dumps((number, count, joined, items), MARSHAL_VERSION)
+        roams = self.workers > 1 and transaction.roams
+        blob = marshal.dumps((number, count, joined, roams, items), MARSHAL_VERSION)
         return [EXEC, WRITE if transaction.write else READ, blob]
 
     # -- EXEC, at the owner ----------------------------------------------------------------------
 
     def run_request(self, blob: bytes) -> bytes:
-        """Run what `request` has made, all locks granted, and return its answer."""
-        number, count, joined, items = marshal.loads(blob)
-        replies = self.run_block(number, count, items)
+        """Run what `request` has made, all locks granted, and return its answer.
+
+        Raises: NeedKeys, and then nothing has been run.
+        """
+        number, count, joined, roams, items = marshal.loads(blob)
+        if roams:
+            assert not number, "what is watched ends with the run"
+            replies: list[bytes] | None = self._run_block_tentatively(items)
+        else:
+            replies = self.run_block(number, count, items)
         self._store.dirty = 0  # all is logged
         self._store.effects = None
         if replies is None:
-            return NULL_ARRAY.encode(items[0][1])
-        if joined:
-            return b"*%d\r\n%b" % (len(replies), b"".join(replies))
-        return marshal.dumps(replies, MARSHAL_VERSION)
+            return NULL_ARRAY.encode(split_context(items[0])[1])
+        return _answer_of(replies, joined=joined)
 
     def refuse(self, argv: list[bytes]) -> None:
         """End what is watched by a request that is not run."""
@@ -875,10 +921,11 @@ class Transactions:
         logged, times = len(pieces), 0
         replies: list[bytes] = []
         db = resp = 0
+        reader: Reader | None = None
         hot: Hot
         for item in items:
             if item.__class__ is tuple:
-                db, resp = item
+                db, resp, reader = split_context(item)
                 hot = self.ways.hop_table(item)
                 continue
             fused = hot(item[0])
@@ -888,7 +935,7 @@ class Transactions:
             elif reply.__class__ is tuple:
                 replies += reply
             else:
-                replies.append(self._run_in_block(resolve(item), item, db, resp))
+                replies.append(self._run_in_block(resolve(item), item, db, resp, reader))
             if len(pieces) != logged:
                 logged = len(pieces)
                 times += 1
@@ -896,13 +943,71 @@ class Transactions:
             segment.end_block(several=times > 1)
         return replies
 
-    def _run_in_block(self, command: Command, argv: list[bytes], db: int, resp: int) -> bytes:
+    def replies_of(self, plan: Plan, replies: list[Any]) -> list[bytes]:
+        """Return the replies of a transaction that has run in steps, its commands counted."""
+        found = plan.replies_of(replies, self.ways.merge)
+        for (command, _), reply in zip(plan.commands, found, strict=True):
+            if is_wide(command):
+                continue  # counted as it was merged
+            command.calls += 1
+            if reply[:1] == b"-":
+                command.failed += 1
+                self.ways.count_error(reply[1:-2])
+        return found
+
+    def plan(self, items: Sequence[Any], watched: Sequence[tuple[int, bytes]]) -> Plan:
+        """Plan a transaction that runs in steps; arguments as of `plan_of`."""
+        return plan_of(
+            items,
+            watched,
+            workers=self.workers,
+            home=self.index,
+            owner=self.owner,
+            slot_owner=self.worker_of,
+        )
+
+    def _run_block_tentatively(self, items: Sequence[Any]) -> list[bytes]:
+        """As `run_block`, where a script may turn out to need keys of other partitions. Raises:
+        NeedKeys, and then nothing has been run.
+        """
+        segment = self._server.segment
+        if segment is not None:
+            segment.begin_block()
+        trial = Trial(self._store)
+        replies: list[bytes] = []
+        db = resp = 0
+        reader: Reader | None = None
+        try:
+            for item in items:
+                if item.__class__ is tuple:
+                    db, resp, reader = split_context(item)
+                    continue
+                command = resolve(item)
+                if command.scope is Scope.KEYSPACE:
+                    trial.keep_for(command, item, db)
+                try:
+                    reply = self.ways.run_for(reader, command, item, db, resp)
+                except NeedKeys:
+                    if not trial.sealed:
+                        raise
+                    reply = errors.script_sealed().encode()
+                replies.append(encode(reply, resp))
+        except NeedKeys:
+            trial.undo()
+            if segment is not None:
+                segment.drop_block()
+            raise
+        trial.commit()
+        if segment is not None:
+            segment.end_block(several=len(replies) > 1)
+        return replies
+
+    def _run_in_block(
+        self, command: Command, argv: list[bytes], db: int, resp: int, reader: Reader | None
+    ) -> bytes:
         if command.spanning is not None and not command.spec.keys:  # there is one partition
             return encode(self.ways.span_alone(command, argv, db, resp), resp)
-        try:
-            return encode(self.ways.run_safely(command, argv, db, resp), resp)
-        except NeedKeys:  # too late: the locks are what they are
-            return errors.crossslot().encode()
+        return encode(self.ways.run_for(reader, command, argv, db, resp), resp)
 
 
 class _Finish:
@@ -956,8 +1061,13 @@ class _Finish:
                 error = errors.exec_aborted(ReplyError(disk_error[1:-2]))
                 self._end(error.encode())
                 return
-            self._answered([transactions.run_request(request[2])])
-            ways.serve_ready()
+            try:
+                answer = transactions.run_request(request[2])
+            except NeedKeys:  # and nothing of it was done
+                stand_in = StandIn(self._client, self._answered)
+                Wider(transactions, cast(Connection, stand_in), _place(stand_in), request).send()
+                return
+            ways.serve_and(lambda: self._answered([answer]))
 
         admitted = ways.participant.admit(*claim_of(request), self._transaction.write, resume)
         self._take_place()
@@ -1047,13 +1157,9 @@ class Spread(_Finish):
         self._resp = client.resp
         self._watching = watching = client.watching
         ways = transactions.ways
-        self.plan = plan_of(
+        self.plan = transactions.plan(
             list(block_of(client, transaction.commands, ways.with_text)),
             () if watching is None else tuple(watching.keys),
-            workers=transactions.workers,
-            home=transactions.index,
-            owner=transactions.owner,
-            slot_owner=transactions.worker_of,
         )
 
     def parts(self) -> dict[int, bytes]:
@@ -1063,7 +1169,7 @@ class Spread(_Finish):
         for worker, (db, keys) in self.plan.locks.items():
             watched = 0 if watching is None else watching.counts.get(worker, 0)
             number = watching.number if watching is not None and watched else 0
-            part = (db, keys, write, None, number, watched)
+            part = (db, keys, write, None, number, watched, reader_of(self._client))
             parts[worker] = marshal.dumps(part, MARSHAL_VERSION)
         self._transactions.leave_to_parts(self._client)
         self._take_place()
@@ -1074,17 +1180,7 @@ class Spread(_Finish):
         if replies is None:
             self._end(NULL_ARRAY.encode(self._resp))
             return
-        ways = self._transactions.ways
-        found = self.plan.replies_of(replies, ways.merge)
-        for at, ((command, _), reply) in enumerate(zip(self.plan.commands, found, strict=True)):
-            if reply[:1] == NEED:  # too late: the locks are what they are
-                found[at] = reply = errors.crossslot().encode()
-            if is_wide(command):
-                continue  # counted as it was merged
-            command.calls += 1
-            if reply[:1] == b"-":
-                command.failed += 1
-                ways.count_error(reply[1:-2])
+        found = self._transactions.replies_of(self.plan, replies)
         self.ran(found)
 
     def refused(self, text: bytes) -> None:
@@ -1092,6 +1188,46 @@ class Spread(_Finish):
         if self._watching is not None:
             self._transactions.end_watching(self._watching)
         self._end(errors.exec_aborted(ReplyError(text)).encode())
+
+
+class Wider:
+    """A transaction's block that has turned out to need other partitions, and was taken back: it
+    runs in steps now, under locks on everything.
+
+    Attributes:
+        plan: what was sent.
+    """
+
+    def __init__(
+        self, transactions: Transactions, conn: Connection, at: int, request: list[bytes]
+    ) -> None:
+        """Let `request` be answered at place `at` of a connection."""
+        self._transactions, self._conn, self._at = transactions, conn, at
+        _, _, self._joined, _, items = marshal.loads(request[2])
+        self._write = request[1] == WRITE
+        _, _, self._reader = split_context(items[0])
+        self.plan = transactions.plan(items, ())
+
+    def send(self) -> None:
+        """Send it to the coordinator."""
+        parts = {
+            worker: marshal.dumps(
+                (db, keys, self._write, None, 0, 0, self._reader), MARSHAL_VERSION
+            )
+            for worker, (db, keys) in self.plan.locks.items()
+        }
+        self._transactions.ways.send_steps(self, parts, self._write)
+
+    def answered(self, replies: list[Any] | None) -> None:
+        """All steps have run."""
+        assert replies is not None, "nothing is watched"
+        found = self._transactions.replies_of(self.plan, replies)
+        self._transactions.ways.fill(self._conn, self._at, _answer_of(found, joined=self._joined))
+
+    def refused(self, text: bytes) -> None:
+        """Nothing has run, and nothing will."""
+        error = errors.exec_aborted(ReplyError(text))
+        self._transactions.ways.fill(self._conn, self._at, error.encode())
 
 
 class _CallLink(Link):
@@ -1108,24 +1244,40 @@ def block_of(
     client: Client, steps: Sequence[Step], with_text: Callable[[list[bytes]], list[bytes]]
 ) -> Iterator[Any]:
     """Yield the commands of a queue that concern keys, each under its context, which is yielded
-    when it changes: (database, protocol), as it is at the beginning, or as SELECT and HELLO in the
-    queue will have made it.
+    when it changes: as it is at the beginning, or as SELECT, HELLO and CLIENT TRACKING in the queue
+    will have made it.
     """
-    context = (client.db, client.resp)
+    context = context_of(client)
     yield context
     trial: Client | None = None
     for command, argv in steps:
         if command.on_keys:
             # Who runs it may not know the script.
             yield argv if command.scope is Scope.KEYSPACE else with_text(argv)
-        elif command.spec.name in _CONTEXT_CHANGERS:
+        elif command.spec.name in _CONTEXT_CHANGERS or command.spec.name in _TRACKING_CHANGERS:
             if trial is None:
                 trial = StandIn(client, None).client
             with suppress(ReplyError):
-                command.handler(trial, *argv[1:])
-            if (trial.db, trial.resp) != context:
-                context = (trial.db, trial.resp)
+                if command.spec.name in _CONTEXT_CHANGERS:
+                    command.handler(trial, *argv[1:])
+                else:
+                    trial.tracking = trial_of(trial.tracking, argv)
+            if context_of(trial) != context:
+                context = context_of(trial)
                 yield context
+
+
+def _answer_of(replies: list[bytes], *, joined: bool) -> bytes:
+    """Return what a request for a block is answered; see `Transactions.request`."""
+    if joined:
+        return b"*%d\r\n%b" % (len(replies), b"".join(replies))
+    return marshal.dumps(replies, MARSHAL_VERSION)
+
+
+def context_of(client: Client) -> Context:
+    """Return the context of a client's next command."""
+    plain, reader = (client.db, client.resp), reader_of(client)
+    return plain if reader is None else (plain, reader)
 
 
 def claim_of(request: list[bytes]) -> tuple[int | None, tuple[bytes, ...] | None]:
@@ -1139,9 +1291,9 @@ def claim_of(request: list[bytes]) -> tuple[int | None, tuple[bytes, ...] | None
     keys: list[bytes] = []
     everything = False
     db = 0
-    for item in marshal.loads(request[2])[3]:
+    for item in marshal.loads(request[2])[4]:
         if isinstance(item, tuple):
-            db = item[0]
+            db = split_context(item)[0]
             continue
         command = resolve(item)
         spec = command.spec
@@ -1149,6 +1301,8 @@ def claim_of(request: list[bytes]) -> tuple[int | None, tuple[bytes, ...] | None
             if command.spanning is not None:
                 return None, None
             continue
+        if spans_databases(command, item, db):
+            return None, None
         dbs.add(db)
         keys += [item[at] for at in spec.key_positions(item)]
         # SORT reads keys that only its run can name.
@@ -1194,7 +1348,7 @@ def _connection_of(client: Client) -> Connection:
     return link
 
 
-def _place(conn: Connection) -> int:
+def _place(conn: Connection | StandIn) -> int:
     """Keep the place of a reply that comes later, whatever the client wants by then."""
     conn.waiting += 1
     conn.out.append(None)

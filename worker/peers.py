@@ -16,7 +16,8 @@ Frames between workers are `(stamp_ns, seq, requests, replies, late, notes)`:
 - late: `(handle, reply)` pairs.
 - notes: `(handle, what)` pairs about commands that block at their owner: OFFER from the owner;
   TAKE, CANCEL, TIMEOUT or ERROR from the home (`worker/blocking.py`). And TOUCHED from the owner of
-  a watched key.
+  a watched key, and what `worker/tracking.py` tells, with what that is about as the handle. They
+  are taken behind the frame's replies.
 
 The last frame to a worker that leaves has the seq LAST and nothing else.
 
@@ -35,6 +36,7 @@ from shoal.proto.pipes import Link
 if TYPE_CHECKING:
     from shoal.worker.blocking import Waiter
     from shoal.worker.connection import Connection
+    from shoal.worker.tracking import Reader
 
 LAST: Final = -1
 
@@ -53,15 +55,24 @@ ERROR: Final = 4
 TOUCHED: Final = 5
 
 # About a command that waits for keys of several partitions (worker/spread_wait.py), under its
-# home's handle. The owner: a key is ready. The home: it could not be served after all.
+# home's handle. The owner: a key is ready. The home: it waits no longer.
 READY: Final = 6
-PASS: Final = 7
-# It waits no longer.
-LEAVE: Final = 8
+LEAVE: Final = 7
 
-Context = tuple[int, int]  # database, protocol version
+# What a process numbers and others remember (waits for keys of several partitions, series of WATCH)
+# begins at its generation times this: nothing is ever taken for its predecessor's.
+NUMBERS_PER_LIFE: Final = 1 << 32
+
+# Database and protocol version; of a client that tracks, this and the client: ((db, resp), Reader).
+Context = tuple[Any, Any]
 # A hop that waits for its reply: connection, index of the placeholder, argv, context.
 Hop = tuple["Connection", int, list[bytes], Context]
+
+
+def split_context(context: Context) -> tuple[int, int, Reader | None]:
+    """Return database, protocol version and the client that tracks, if it does."""
+    first, second = context
+    return (first, second, None) if first.__class__ is int else (*first, second)
 
 
 class Peer(Link):
@@ -125,7 +136,7 @@ class Peer(Link):
         self.parked: deque[tuple[int, Hop]] = deque()
         self.parked_bytes = 0
         self.stalled: list[Connection] = []
-        self.notes: list[tuple[int, int]] = []
+        self.notes: list[tuple[Any, int]] = []
         self.waiters: dict[int, Waiter | int | None] = {}
 
     def can_park(self, argv: list[bytes]) -> bool:

@@ -177,6 +177,12 @@ class Registry(Generic[S]):
         topic = self.topics[kind].get(name)
         return 0 if topic is None else len(topic.local) + sum(topic.remote.values())
 
+    def receivers(self, kind: int, name: bytes) -> int:
+        """Return how many get a message to this channel; once for each pattern, too."""
+        return sum(
+            len(topic.local) + sum(topic.remote.values()) for _, topic in self.matching(kind, name)
+        )
+
     def names(self, kind: int, pattern: bytes | None) -> list[bytes]:
         """Return the names of the topics that have subscribers anywhere and match a pattern."""
         topics = self.topics[kind]

@@ -14,7 +14,7 @@ returns a `Reply`, raises `ReplyError`, or returns `LATER` after it arranged for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, Final, TypeVar
@@ -157,16 +157,33 @@ class Borrowed:
     database: Callable[[Sequence[bytes]], int | None] | None = None
 
 
+UNLOGGED: Final[dict[bytes, Callable[..., None]]] = {}
+"""Effects that are no commands, by a name that no command can have: `handler(ks, key, *args)` makes
+the change at the owner of the key, or where a value is lent. They are never logged.
+"""
+
+
 class NeedKeys(Exception):  # noqa: N818  no error: the command is run again
-    """A command has found out that it needs keys of other partitions; it has changed nothing.
+    """A command has found out that it needs more than is here; all is as before it ran.
 
     Attributes:
-        keys: these keys; it will be run again as a borrowing command that has them too.
+        keys: database and key of what it needs: it will be run again as a borrowing command that
+            has these too.
+        everything: under locks on all partitions.
+        names: databases whose keys it wants to list.
     """
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        keys: Iterable[tuple[int, bytes]],
+        *,
+        everything: bool = False,
+        names: Iterable[int] = (),
+    ) -> None:
         super().__init__(keys)
         self.keys = tuple(keys)
+        self.everything = everything
+        self.names = tuple(names)
 
 
 @dataclass(slots=True, eq=False)
@@ -348,6 +365,21 @@ def every_command() -> Iterator[Command]:
     for entry in COMMANDS.values():
         yield entry
         yield from entry.subcommands.values()
+
+
+def is_wide(command: Command) -> bool:
+    """Tell whether a command runs in every partition."""
+    return command.spanning is not None and not command.spec.keys
+
+
+def spans_databases(command: Command, argv: Sequence[bytes], db: int) -> bool:
+    """Tell whether a command has keys in another database than its client's, `db` (COPY, MOVE): it
+    has to lock both, so it locks everything.
+    """
+    borrowed = command.borrowed
+    if borrowed is None or borrowed.database is None:
+        return False
+    return borrowed.database(argv) not in (None, db)
 
 
 def resolve(argv: list[bytes]) -> Command:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from shoal.worker.broker import Broker
     from shoal.worker.client import Client
     from shoal.worker.multi import Transactions
+    from shoal.worker.tracking import Tracking
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class Stats:
     net_input_bytes: int = 0
     net_output_bytes: int = 0
     hops: int = 0  # commands of our clients run by a peer
+    script_retries: int = 0  # runs of scripts that were taken back, to be run with more keys
     spanning: int = 0  # commands of our clients that went to the coordinator
     error_replies: int = 0
     errors: dict[bytes, int] = field(default_factory=dict)  # by error code: INFO errorstats
@@ -119,6 +121,7 @@ class Server:
         self.on_reset_stats: Callable[[], None] = _nothing
         self.sampler = Sampler()
         self.transactions: Transactions  # the dispatcher's
+        self.tracking: Tracking  # likewise
 
     def set_pause(self, until_ms: int, writes_only: bool) -> None:
         """Start, extend or (until_ms 0) end a pause; as in Redis it never becomes shorter or

@@ -2,18 +2,26 @@
 
 Such a command is a borrowing one (`worker/borrowing.py`). If its handler cannot serve it, it is
 entered, while the locks are still held, in the queues of its keys at all their owners; so nothing
-that comes later is missed. An owner whose key has become ready tells the home (READY), and lets
-those who came later wait. The home tries the command again, as a borrowing one:
+that comes later is missed. An owner whose key has become ready tells the home (READY); the home
+tries the command again, as a borrowing one:
 
     TRYING --not served: every owner has entered it--> WAITING --READY of an owner--> TRYING
-       |  \\--not served again: PASS to the owners------>   |
-       +--served: LEAVE to the owners, the reply          +--timeout, CLIENT UNBLOCK, client
-                                                             gone: LEAVE to the owners
+       |                                                  |
+       +--served, and the owners know: the reply          +--timeout, CLIENT UNBLOCK, client gone:
+                                                             LEAVE to the owners
+
+The owners learn the outcome from the ticket of the try itself: when it lets their locks go, they
+have entered the command anew, or it has been served (`Dispatcher._try_is_over`).
+
+Trying it again makes sense only if one of the keys still has the awaited type, as in
+`worker/blocking.py`: its executor looks first, for the key may be gone by then, or be of another
+type, of which one who waits must not hear.
 
 An element leaves its list only in TRYING, for a client that was there when the try began; if the
 client goes meanwhile the coordinator is told (FORGET) and gives the try up, unless it runs already.
 Timeouts are the home's. An owner that dies forgets whom it had entered: the home tries again when
-its successor serves, which enters it anew.
+its successor serves, which enters it anew. A home that dies is forgotten by all owners; and what a
+try that it had begun enters after that is dropped, by the handle, which tells the process.
 """
 
 from __future__ import annotations
@@ -34,9 +42,10 @@ class SpreadWait:
     Attributes:
         conn, at: its client, and the reply's place; command, argv, db, resp: what is tried.
         handle: its name at the owners.
+        kind, keys: what it waits for; empty before the first try has ended.
         workers: the owners that have entered it; empty before the first try has ended.
         ref: of the try under way, 0 for none.
-        again: a key became ready during the try.
+        again: a key became ready during the try, or a pause.
         gone: the client has.
         waiter: has its time; made when the first try has ended.
     """
@@ -50,6 +59,8 @@ class SpreadWait:
         "db",
         "gone",
         "handle",
+        "keys",
+        "kind",
         "ref",
         "resp",
         "waiter",
@@ -70,6 +81,8 @@ class SpreadWait:
         self.conn, self.at = conn, at
         self.command, self.argv, self.db, self.resp = command, argv, db, resp
         self.handle = handle
+        self.kind = b""
+        self.keys: tuple[bytes, ...] = ()
         self.workers: tuple[int, ...] = ()
         self.ref = 0
         self.again = self.gone = False
@@ -83,26 +96,31 @@ class SpreadWaits:
         self,
         blocking: Blocking,
         try_it: Callable[[SpreadWait], None],
-        tell: Callable[[int, int, bool], None],
+        leave: Callable[[int, int], None],
         answer: Callable[[SpreadWait, bytes | None], None],
         forget: Callable[[int], None],
+        is_held: Callable[[bool], bool],
+        last_handle: int,
     ) -> None:
         """Start with none.
 
         Args:
             blocking: this worker's; it has the timeouts.
             try_it: sends the command, and sets `ref`.
-            tell: (worker, handle, leaves) tells an owner LEAVE, or PASS.
+            leave: (worker, handle) tells an owner LEAVE.
             answer: gives the client its reply; None if it has gone.
             forget: (ref) gives a try up if it does not run yet.
+            is_held: (write) tells whether CLIENT PAUSE holds such a command back.
+            last_handle: above all those of our predecessors.
         """
         self._blocking = blocking
         self._try = try_it
-        self._tell = tell
+        self._tell_leave = leave
         self._answer = answer
         self._forget = forget
+        self._is_held = is_held
         self._waits: dict[int, SpreadWait] = {}
-        self._last_handle = 0
+        self._last_handle = last_handle
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -125,16 +143,27 @@ class SpreadWaits:
         return wait
 
     def not_served(
-        self, wait: SpreadWait, timeout_ms: int, workers: tuple[int, ...], reply: bytes, now_ms: int
+        self,
+        wait: SpreadWait,
+        argv: list[bytes],
+        kind: bytes,
+        keys: tuple[bytes, ...],
+        timeout_ms: int,
+        workers: tuple[int, ...],
+        reply: bytes,
+        now_ms: int,
     ) -> None:
         """A try has ended: the owners have entered the command.
 
         Args:
+            argv: what is tried from now on.
+            kind, keys: what it waits for; empty if it is to be tried whatever is there.
             timeout_ms: of the command, 0 for none.
             workers: the owners.
             reply: what the client gets after that time.
             now_ms: monotonic.
         """
+        wait.argv = argv
         wait.ref = 0
         waiter = wait.waiter
         if waiter is None:
@@ -150,7 +179,7 @@ class SpreadWaits:
                 None,
             )
             self._blocking.add(waiter)
-        wait.workers = workers
+        wait.kind, wait.keys, wait.workers = kind, keys, workers
         waiter.state = State.WAITING
         if wait.gone:
             self._blocking.end(waiter, None)
@@ -158,10 +187,7 @@ class SpreadWaits:
         elif waiter.overdue:
             self._blocking.end(waiter, waiter.timeout_reply)
         elif wait.again:
-            self._try_again(wait)
-        else:
-            for worker in workers:
-                self._tell(worker, wait.handle, False)
+            self.ready(wait.handle)
 
     def served(self, wait: SpreadWait, reply: bytes) -> None:
         """A try has ended with a reply, or was refused with one."""
@@ -184,10 +210,16 @@ class SpreadWaits:
         wait = self._waits.get(handle)
         if wait is None:
             return  # it leaves, as the owner will hear
-        if wait.ref:
+        if wait.ref or self._is_held(wait.command.write):
             wait.again = True
         else:
             self._try_again(wait)
+
+    def pause_changed(self) -> None:
+        """CLIENT PAUSE may not hold back any more what became ready meanwhile."""
+        for wait in list(self._waits.values()):
+            if wait.again and not wait.ref:
+                self.ready(wait.handle)
 
     def worker_up(self, worker: int) -> None:
         """A worker serves again, and knows of no wait."""
@@ -227,5 +259,5 @@ class SpreadWaits:
     def _leave(self, wait: SpreadWait, reply: bytes | None) -> None:
         del self._waits[wait.handle]
         for worker in wait.workers:
-            self._tell(worker, wait.handle, True)
+            self._tell_leave(worker, wait.handle)
         self._answer(wait, reply)

@@ -197,7 +197,14 @@ def test_server(script: Case, compare: Compare) -> None:
 
 
 # Fields of INFO that Redis does not have, or (aof_last_fsync_ms) not by this name.
-OURS = {"shoal_version", "shoal_workers", "python_version", "hops", "spanning_commands"}
+OURS = {
+    "shoal_version",
+    "shoal_workers",
+    "python_version",
+    "hops",
+    "spanning_commands",
+    "script_retries",
+}
 
 
 def sections(server: Server) -> dict[str, list[str]]:

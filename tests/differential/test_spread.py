@@ -2,10 +2,24 @@
 with an error, scripts and databases, streams that travel.
 """
 
+from collections.abc import Callable
+
 import pytest
-from support.differential import Case, Compare, Table, cases, head, near, on, reply
-from support.raw import split_reply
-from support.servers import Server
+from support.differential import (
+    Case,
+    Compare,
+    Line,
+    Step,
+    Table,
+    blocked,
+    cases,
+    head,
+    mask,
+    near,
+    on,
+    reply,
+    sends,
+)
 
 SCRIPTS: Table = {
     "what was written before an error stays, in every partition": [
@@ -97,27 +111,218 @@ STREAMS: Table = {
     ],
 }
 
-MOVES = """\
-local said = {}
-for at = 1, #KEYS do
-  said[at] = redis.pcall('MOVE', KEYS[at], 1)
-  if type(said[at]) == 'table' then said[at] = string.match(said[at].err, '^%u+') end
-end
-return said"""
+# Streams in any partitions; group g has read a and b up to 2, c up to 1, and consumer c1 has that
+# pending; group h has read nothing.
+READ_FROM = (
+    *(f"XADD {key} {at}-1 f {key}{at}" for key in "abc" for at in range(1, 6)),
+    *(f"XGROUP CREATE {key} g 0" for key in "abc"),
+    *(f"XGROUP CREATE {key} h 0" for key in "abc"),
+    "XREADGROUP GROUP g c1 COUNT 2 STREAMS a >",
+    "XREADGROUP GROUP g c1 COUNT 2 STREAMS b >",
+    "XREADGROUP GROUP g c1 COUNT 1 STREAMS c >",
+    "XREADGROUP GROUP g c2 COUNT 1 STREAMS c >",
+    "SET s v",
+)
+IDLE = rb":\d+(?=\r\n:)"  # in front of the count of deliveries
+# All that there is to know of these streams.
+KNOWN = tuple(
+    step
+    for key in "abc"
+    for step in (
+        f"XINFO GROUPS {key}",
+        *(mask(IDLE, f"XPENDING {key} {group} - + 99") for group in "gh"),
+        *(near(10_000, f"XINFO CONSUMERS {key} {group}") for group in "gh"),
+    )
+)
+READS = (
+    "XREAD STREAMS a b c 0 3-1 5-1",
+    "XREAD COUNT 2 STREAMS c b a 0 3-1 4",
+    "XREAD STREAMS a b $ $",
+    "XREAD STREAMS a b + +",
+    "XREAD STREAMS a none b + + $",
+    "XREAD STREAMS a b a b a 0 $ 3 4 +",
+    "XREAD COUNT 1 STREAMS a b a b a 0 $ 3 4 +",
+    "XREAD STREAMS a b 9 9",
+    "XREAD STREAMS none nothing 0 0",
+    "XREAD STREAMS a b s 0 0 0",
+    "XREAD STREAMS a b c 0 x 0",
+    "XREAD STREAMS s b 0 x",
+    "XREAD STREAMS a b 0 >",
+    "XREAD STREAMS a b c 0 0",
+    "XREAD COUNT x STREAMS a b 0 0",
+    "XREAD GROUP g c STREAMS a b 0 0",
+    "XREAD BLOCK 1 STREAMS a b c $ $ 4-1",
+    "XREADGROUP GROUP g c1 STREAMS a b c > > >",
+    "XREADGROUP GROUP g c1 COUNT 1 STREAMS c b a > > >",
+    "XREADGROUP GROUP g c3 COUNT 2 STREAMS c b a > > >",
+    "XREADGROUP GROUP g c1 NOACK STREAMS a b c > > >",
+    "XREADGROUP GROUP g c3 NOACK STREAMS a b c > > >",
+    "XREADGROUP GROUP g c1 STREAMS a b c 0 0 0",
+    "XREADGROUP GROUP g c1 COUNT 1 STREAMS a b c 0 1-1 0",
+    "XREADGROUP GROUP g c1 STREAMS a b c > 0 >",
+    "XREADGROUP GROUP g c3 STREAMS a b c > 0 >",
+    "XREADGROUP GROUP g c1 COUNT 1 STREAMS a b a b a > > > 0 0",
+    "XREADGROUP GROUP g c1 COUNT 2 STREAMS a b a b a 0 > > 0 1-1",
+    "XREADGROUP GROUP h c1 COUNT 2 STREAMS a b > >",
+    "XREADGROUP GROUP h c1 STREAMS a b > 0",
+    "XREADGROUP GROUP h c1 STREAMS a b 0 0",
+    "XREADGROUP GROUP g c1 STREAMS a b none > > >",
+    "XREADGROUP GROUP g c1 STREAMS a b s > > >",
+    "XREADGROUP GROUP no c1 STREAMS a b > >",
+    "XREADGROUP GROUP g c1 STREAMS a b c > > x",
+    "XREADGROUP GROUP g c9 STREAMS a b c > 0 $",
+    "XREADGROUP GROUP g c9 STREAMS a b c > + 0",
+    "XREADGROUP GROUP g c1 STREAMS a b c > >",
+    "XREADGROUP GROUP g STREAMS a b > >",
+    "XREADGROUP GROUP g c1 CLAIM 0 STREAMS a b > >",
+    "XREADGROUP GROUP g c1 BLOCK 1 STREAMS a b > >",
+    "XREADGROUP GROUP g c1 COUNT 0 STREAMS a b > >",
+    "XREADGROUP GROUP g c1 COUNT -7 STREAMS a b > 0",
+)
+# What is special about a stream.
+TURNS = {
+    "as they are": (),
+    "entries have been deleted": ("XDEL a 1-1 2-1 3-1", "XDEL b 5-1 3-1", "XDEL c 4-1 1-1"),
+    "all of them": ("XTRIM a MAXLEN 0", "XTRIM b MAXLEN 1", "XTRIM c MINID 3-1"),
+    "groups set back": (
+        *(f"XGROUP SETID {key} g 0" for key in "ab"),
+        "XGROUP SETID c g 2-1 ENTRIESREAD 9",
+        "XACK a g 1-1",
+    ),
+    "nothing is new": ("XGROUP SETID a g $", "XGROUP SETID b g $", "XGROUP SETID c g $"),
+    "it expires": ("PEXPIRE a 500000", "PEXPIREAT b 1"),
+}
+TO_CALL = 'EVAL "return redis.call(unpack(ARGV))" {count} {keys} {line}'
+READING: Table = (
+    {
+        f"{line}, {name}": [*READ_FROM, *turn, line, *KNOWN, line, *KNOWN]
+        for name, turn in TURNS.items()
+        for line in READS
+    }
+    | {
+        f"{line}, {how}": [*READ_FROM, *before, line, *after, *KNOWN]
+        for line in READS
+        for how, before, after in (
+            ("in MULTI", ("MULTI", "XADD a 9 f v"), ("XADD b 9 f v", line, "EXEC")),
+            (
+                "in a row",
+                ("XDEL c 5-1", "XADD c 9-1 f v"),
+                ("XACK a g 1-1 3-1", line, "COPY a b", line),
+            ),
+        )
+        if "+ $" not in line
+    }
+    | {
+        f"{line}, in a script": [
+            *READ_FROM,
+            TO_CALL.format(count=5, keys="a b c s none", line=line),
+            mask(IDLE, TO_CALL.format(count=5, keys="a b c s none", line="XPENDING a g - + 9 c1")),
+            TO_CALL.format(count=5, keys="s b c a none", line=line),
+            *KNOWN,
+        ]
+        for line in READS
+        if "BLOCK" not in line
+    }
+)
+
+
+@pytest.mark.parametrize("script", cases(READING))
+def test_reading_streams(script: Case, compare: Compare) -> None:
+    compare(script)
+
+
+# Who has heard of a push finds that those who waited were served: b waits for lists of any
+# partition, c for sorted sets, d and e for streams.
+WAITING: tuple[Line | Step, ...] = (
+    on("b", sends("BLPOP k l m n 0")),
+    on("c", sends("BZPOPMIN p q r s 0")),
+    on("d", sends("XREAD BLOCK 0 STREAMS t u v w $ $ $ $")),
+    *(f"XGROUP CREATE {key} g $ MKSTREAM" for key in "tuvw"),
+    on("e", sends("XREADGROUP GROUP g e BLOCK 0 STREAMS t u v w > > > >")),
+    blocked(4),
+)
+PUSHES: dict[str, Callable[[str], tuple[Line | Step, ...]]] = {
+    "RPUSH": lambda k: (f"RPUSH {k} 1 2", f"LRANGE {k} 0 -1"),
+    "two": lambda k: (f"LPUSH {k} 1", f"LPUSH {k} 2", f"LRANGE {k} 0 -1"),
+    "a transaction of one partition": lambda k: (
+        *("MULTI", f"RPUSH {k} 1", f"LLEN {k}", "EXEC", f"EXISTS {k}"),
+    ),
+    "one of several": lambda k: (
+        *("MULTI", *(f"RPUSH {one} 1" for one in "klmn"), f"LLEN {k}", "EXEC"),
+        *(f"LLEN {one}" for one in "klmn"),
+    ),
+    "one with a command of the home": lambda k: (
+        *("MULTI", f"RPUSH {k} 1", "PING", "EXEC", f"LLEN {k}"),
+    ),
+    "a script": lambda k: (f"EVAL \"return redis.call('RPUSH', KEYS[1], 1)\" 1 {k}", f"LLEN {k}"),
+    "a script of several": lambda k: (
+        "EVAL \"for _, k in ipairs(KEYS) do redis.call('RPUSH', k, 1) end\" 4 k l m n",
+        *(f"LLEN {one}" for one in "klmn"),
+    ),
+    "LMOVE": lambda k: ("RPUSH x 1 2", f"LMOVE x {k} LEFT LEFT", f"LLEN {k}"),
+    "RENAME": lambda k: ("RPUSH x 1 2", f"RENAME x {k}", f"LLEN {k}"),
+    "SORT": lambda k: ("SADD x 1 2", f"SORT x STORE {k}", f"LLEN {k}"),
+}
+PUSHED_ANYWHERE: Table = {
+    f"{name}, {key}": [*WAITING, *push(key), on("b", reply()), blocked(3)]
+    for name, push in PUSHES.items()
+    for key in "klmn"
+}
+PUSHED: Table = {
+    "SWAPDB": [
+        *(on("b", sends("BLPOP k l m n 0")), blocked(1), "SELECT 3", "RPUSH m 1", "SELECT 0"),
+        *("SWAPDB 0 3", "LLEN m", on("b", reply())),
+    ],
+    "a sorted set": [*WAITING, "ZADD q 1 a 2 b", "ZRANGE q 0 -1", on("c", reply()), "ZCARD q"],
+    "a stream": [
+        *(*WAITING, "XADD v 5 f v", mask(IDLE, "XPENDING v g - + 9"), on("d", reply())),
+        *(on("e", reply()), "XINFO GROUPS v", blocked(2)),
+    ],
+    "a stream, in MULTI": [
+        *(*WAITING, "MULTI", "XADD v 5 f v", "XADD w 5 f v", "XLEN v", "EXEC"),
+        *(mask(IDLE, f"XPENDING {key} g - + 9") for key in "vw"),
+        *(on("d", reply()), on("e", reply()), blocked(2)),
+    ],
+    "several clients": [
+        *(on("b", sends("BLPOP k l m n 0")), blocked(1), on("c", sends("BRPOP n m l k 0"))),
+        *(blocked(2), on("d", sends("BLPOP l 0")), blocked(3)),
+        *(on("e", sends("BLMPOP 0 2 l k LEFT COUNT 2")), blocked(4), "RPUSH l 1 2 3 4 5 6"),
+        "LRANGE l 0 -1",
+        *(on(one, reply()) for one in "bcde"),
+        blocked(0),
+    ],
+    "one after the other": [
+        *(on("b", sends("BLPOP k l m n 0")), blocked(1), on("c", sends("BLPOP n m l k 0"))),
+        *(blocked(2), "RPUSH m 1", "LLEN m", on("b", reply()), blocked(1), "RPUSH n 1", "LLEN n"),
+        *(on("c", reply()), blocked(0)),
+    ],
+    "a move": [
+        *(on("b", sends("BLMOVE k l LEFT LEFT 0")), blocked(1), "RPUSH k 1", "LRANGE l 0 -1"),
+        *("EXISTS k", on("b", reply())),
+    ],
+    "a chain of moves": [
+        *(on("b", sends("BLMOVE k l LEFT LEFT 0")), blocked(1)),
+        *(on("c", sends("BLMOVE l m LEFT LEFT 0")), blocked(2)),
+        *(on("d", sends("BLPOP m n 0")), blocked(3), "RPUSH k 1", on("b", reply())),
+        *(on("c", reply()), on("d", reply()), "EXISTS k l m n", blocked(0)),
+    ],
+    "the group of one goes": [
+        *(*WAITING, "XGROUP DESTROY u g", on("e", reply()), "XADD t 5 f v", on("d", reply())),
+        blocked(2),
+    ],
+    "the key of one goes": [*WAITING, "DEL w", on("e", reply()), blocked(3)],
+    "another type": [
+        *(*WAITING, "SET u v", on("e", reply()), "XADD t 5 f v", blocked(2)),
+        *(on("d", reply()),),
+    ],
+}
+
+
+@pytest.mark.parametrize("script", cases(PUSHED_ANYWHERE, PUSHED))
+def test_who_waits_is_served_before_the_push_is_answered(script: Case, compare: Compare) -> None:
+    compare(script)
 
 
 @pytest.mark.parametrize("script", cases(STREAMS))
 def test_streams(script: Case, compare: Compare) -> None:
     compare(script)
-
-
-def test_a_script_cannot_move_keys_of_other_partitions(subject: Server) -> None:
-    """Of another database it has only the keys of the partition that runs it."""
-    with subject.client() as client:
-        client.call(b"FLUSHALL")
-        client.call(b"MSET", b"a", b"1", b"b", b"2", b"c", b"3", b"d", b"4")
-        reply = client.call(b"EVAL", MOVES.encode(), b"4", b"a", b"b", b"c", b"d")
-        assert set(split_reply(reply)[1]) <= {b":1\r\n", b"$9\r\nCROSSSLOT\r\n"}
-        moved = split_reply(reply)[1].count(b":1\r\n")
-        assert moved >= 1
-        assert client.call(b"DBSIZE") == b":%d\r\n" % (4 - moved)

@@ -31,8 +31,7 @@ says what that means for a command:
 - **owner of the key**: on the worker that owns the key, which is one hop away unless it is the
   client's own;
 - **owner of the keys**: the same if all keys lie in one partition; else it is done atomically over
-  all of theirs, but XREAD and XREADGROUP are answered with CROSSSLOT; a hash tag puts keys into
-  one: `{{user1}}:name`, `{{user1}}:mail`;
+  all of theirs; a hash tag puts keys into one: `{{user1}}:name`, `{{user1}}:mail`;
 - **owner of the cursor**: each call of an iteration is answered by one worker;
 - **owners of the keys, atomically**: the keys may lie anywhere; they are locked in every partition
   concerned and the command takes effect in all of them at once;

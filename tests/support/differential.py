@@ -33,6 +33,8 @@ Each case runs four times, with 1 and with 3 workers (fixture `subject`) and in 
 - `until(regex, line)`: repeats the line until its reply holds the regex; it is not compared;
 - `on("b", step)`: any of these over a further connection, opened when it is first named.
 
+An argument `<id:b>` stands for the client id of connection "b", which is another on each server.
+
 `Case(*steps, since=..., resp=..., cleanup=...)` says more about a case: the Redis version that
 first behaves so (skipped beside an older one), the only protocol to run in, and lines that put back
 what FLUSHALL does not (CONFIG SET, ACL); they run on both servers even when the case fails.
@@ -202,6 +204,9 @@ def on(client: str, step: Step | Line) -> Step:
     return dataclasses.replace(_step(step), client=client)
 
 
+_ID = re.compile(rb"\$\d+\r\n<id:(\w+)>\r\n")
+
+
 @dataclass
 class Talk:
     """The connections of one case with one server."""
@@ -209,6 +214,7 @@ class Talk:
     server: Server
     resp: int
     clients: dict[str, RawClient] = field(default_factory=dict)
+    ids: dict[str, bytes] = field(default_factory=dict)
 
     def run(self, step: Step) -> bytes:
         """Send the step and return its replies, concatenated."""
@@ -219,10 +225,16 @@ class Talk:
             client = self.clients[step.client] = self.server.client()
             if self.resp == 3:
                 client.call(b"HELLO", b"3")
-        client.send(step.data)
+        client.send(_ID.sub(self._client_id, step.data))
         if step.replies is None:
             return client.read_until_closed()
         return b"".join([client.read_reply() for _ in range(step.replies)])
+
+    def _client_id(self, named: re.Match[bytes]) -> bytes:
+        name = named[1].decode()
+        if name not in self.ids:
+            self.ids[name] = self.run(on(name, "CLIENT ID"))[1:-2]
+        return pack(self.ids[name]).split(b"\r\n", 1)[1]
 
     def _repeat(self, step: Step, until: re.Pattern[bytes]) -> bytes:
         once = dataclasses.replace(step, until=None)
@@ -241,12 +253,12 @@ class Talk:
         for client in self.clients.values():
             client.finish()
         self.clients.clear()
+        self.ids.clear()
 
 
 # With these braces the keys of a case have a hash tag; with those they have none.
 _TAG, _NO_TAG = b"{t}", b"<t>"
-# XREAD and XREADGROUP want their keys in one partition.
-_NOT_SPREAD = re.compile(rb"(?i)\r\nXREAD|\r\nDEBUG")
+_NOT_SPREAD = re.compile(rb"(?i)\r\nDEBUG")
 
 
 class Compare:

@@ -130,7 +130,8 @@ class Node:
         self.dispatcher = Dispatcher(
             self.server, cast(list[Peer | None], self.peers), self.uplink, lambda: 0
         )
-        self.dispatcher.start(lambda ticket: None)
+        self.generations: dict[int, int] = {}
+        self.dispatcher.start(lambda ticket: None, self.generations)
         self.participant = self.dispatcher.participant
         self.server.on_pause_changed = self.dispatcher.pause_changed
         self.down: deque[tuple[Any, ...]] = deque()  # messages of the coordinator
@@ -212,7 +213,7 @@ class Mesh:
         for node in self.nodes:
             dispatcher = node.dispatcher
             news = any(peer is not None and peer.has_news() and peer.up for peer in node.peers)
-            pushes = dispatcher.broker.pushes
+            pushes = dispatcher.broker.pushes or dispatcher.tracking.due
             ours = dispatcher.flushable or dispatcher.resumable or pushes
             if news or node.uplink.messages or ours:
                 found.append(lambda node=node: self.turn(node))  # type: ignore[misc]
@@ -235,6 +236,30 @@ class Mesh:
         raise AssertionError("it does not come to an end")
 
 
+def check_nothing_is_left(mesh: Mesh) -> None:
+    """Assert that no worker, nor the coordinator, keeps anything of what clients have asked for: a
+    lock, a ticket, one who waits, a reply that is due.
+    """
+    assert not mesh.coordinator.in_flight
+    assert not mesh.coordinator.in_flight_bytes
+    for node in mesh.nodes:
+        dispatcher, blocking = node.dispatcher, node.dispatcher.blocking
+        assert node.participant.idle()
+        assert blocking.key_counts() == (0, 0)
+        assert not blocking.offers
+        assert node.store.on_change is None
+        assert node.store.on_flush is None
+        for database in node.store.databases():
+            assert database.read == database.write == database.tables
+        for peer in node.peers:
+            if peer is not None:
+                left = [peer.waiters, peer.deferred, peer.pending, peer.parked, peer.stalled]
+                assert not any(left)
+        entered, parts = dispatcher._entered, dispatcher.borrower.parts
+        assert not any([dispatcher.spread_waits, entered, parts])
+        assert not any([dispatcher._refs, dispatcher._paused])
+
+
 def coordinated(coordinator: Coordinator, worker: int, kind: int, rest: list[Any]) -> Outgoing:
     """Let the coordinator take a worker's message, and return what it sends."""
     if kind == m.SPAN:
@@ -247,8 +272,15 @@ def coordinated(coordinator: Coordinator, worker: int, kind: int, rest: list[Any
         return coordinator.on_effect(worker, *rest)
     if kind == m.RAN:
         return coordinator.on_ran(worker, *rest)
+    if kind == m.NEEDS:
+        return coordinator.on_needs(worker, *rest)
     if kind == m.FORGET:
         return coordinator.on_forget(worker, *rest)
+    if kind == m.HELD:
+        coordinator.on_held(worker, *rest)
+        return []
+    if kind == m.SETTLED:
+        return coordinator.on_settled(worker, *rest)
     if kind == m.ABORT:
         return coordinator.on_abort(*rest)
     if kind == m.TOOK:
@@ -306,12 +338,12 @@ def keys_of(worker: int, workers: int, count: int = 3) -> list[str]:
     return found
 
 
-def lock(node: Node, ticket: int, key: str, *, write: bool = True) -> None:
+def lock(node: Node, ticket: int, key: str, *, write: bool = True, db: int = 0) -> None:
     """Lock a key as a part of a spanning command does, without running anything."""
-    part = m_part(key, write)
+    part = m_part(key, write, db)
     node.participant.on_lock(ticket, part, (0, 1), m.RELOCK)
 
 
-def m_part(key: str, write: bool) -> Any:
-    blob = marshal.dumps((0, (key.encode(),), write, [b"DEL", key.encode()], 2, 0), 2)
+def m_part(key: str, write: bool, db: int = 0) -> Any:
+    blob = marshal.dumps((db, (key.encode(),), write, [b"DEL", key.encode()], 2, 0), 2)
     return Dispatcher.decode_part(NOBODY, blob)

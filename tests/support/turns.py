@@ -251,7 +251,7 @@ class World:
         facts = Facts("0" * 40, 1, 0, "", "", "", 0, [])
         server = Server(index, self.workers, Config(), store, facts, index + 1)
         dispatcher = Dispatcher(server, peers, uplink, lambda: self.now_ns)
-        dispatcher.start(_nothing)
+        dispatcher.start(_nothing, {})
         channel = Socket(self, self.new_fd())
         loop = Loop(
             server,

@@ -442,10 +442,10 @@ def test_huey_priorities(client: Any, url: str) -> None:
 def test_dramatiq(client: Any, url: str) -> None:
     module = "support.programs.dramatiq_actors"
     actors = load(module, **{URL: url})
-    heartbeats = "{dramatiq}:__heartbeats__"
+    heartbeats = "dramatiq:__heartbeats__"
     actors.square.send(7)  # and a worker has taken it and died
-    taken = client.lpop("{dramatiq}:default")
-    client.sadd("{dramatiq}:__acks__.dead.default", taken)
+    taken = client.lpop("dramatiq:default")
+    client.sadd("dramatiq:__acks__.dead.default", taken)
     client.zadd(heartbeats, {"dead": 1})
     with Program("dramatiq", module, "--processes", "1", "--threads", "4", **{URL: url}):
         squares = [actors.square.send(number) for number in range(20)]
@@ -463,9 +463,9 @@ def test_dramatiq(client: Any, url: str) -> None:
         for queue in ("default", "other"):
             actors.broker.join(queue, timeout=round(1000 * HANG_S))
         assert client.zscore(heartbeats, "dead") is None
-        assert not client.keys("{dramatiq}:__acks__.*")
-    assert client.zcard("{dramatiq}:other.XQ") == 1  # the dead letter of the one that fails
-    assert client.zcard("{dramatiq}:default.XQ") == 0
+        assert not client.keys("dramatiq:__acks__.*")
+    assert client.zcard("dramatiq:other.XQ") == 1  # the dead letter of the one that fails
+    assert client.zcard("dramatiq:default.XQ") == 0
     actors.broker.close()
 
 
@@ -504,8 +504,8 @@ def test_limits(url: str, strategy: type[limits.strategies.RateLimiter]) -> None
 
 
 def test_limits_are_forgotten(client: Any, url: str) -> None:
-    """The script of `reset` lists keys: over several partitions that needs a hash tag."""
-    storage = RedisStorage(url, key_prefix="{limits}")
+    """The script of `reset` lists keys, of all partitions."""
+    storage = RedisStorage(url)
     limiter = limits.strategies.FixedWindowRateLimiter(storage)
     limit = limits.parse("1/day")
     users = [f"user {number}" for number in range(20)]

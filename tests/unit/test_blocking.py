@@ -4,14 +4,16 @@ whoever goes away.
 
 from collections import Counter
 from random import Random
+from typing import Any
 
 import pytest
+from shoal.proto.limits import HOLD_MS
 from shoal.worker.connection import Block
 from shoal.worker.dispatch import RemoteWait
 from shoal.worker.hot import Hot
 from shoal.worker.keyspace import Store
 from shoal.worker.spread_wait import SpreadWait
-from support.mesh import Caller, Mesh, Node, keys_of, lock, request
+from support.mesh import Caller, Mesh, Node, check_nothing_is_left, keys_of, lock, request
 
 HERE, THERE = keys_of(0, 2), keys_of(1, 2)
 KEY, OTHER = HERE[0], HERE[1]
@@ -25,24 +27,6 @@ def mesh() -> Mesh:
 def popped(key: str, element: str) -> bytes:
     """Return the reply of BLPOP."""
     return request(f"{key} {element}")
-
-
-def check_nothing_is_left(mesh: Mesh) -> None:
-    """Assert that no worker keeps anything of a command that was blocked."""
-    for node in mesh.nodes:
-        assert node.participant.idle()
-        assert node.dispatcher.blocking.key_counts() == (0, 0)
-        assert not node.dispatcher.blocking.offers
-        assert node.store.on_change is None
-        assert node.store.on_flush is None
-        for database in node.store.databases():
-            assert database.read == database.write == database.tables
-        for peer in node.peers:
-            assert peer is None or not (peer.waiters or peer.deferred or peer.pending)
-        assert not node.dispatcher.spread_waits
-        assert not node.dispatcher._entered
-        assert not node.dispatcher.borrower.parts
-    assert not mesh.coordinator.in_flight
 
 
 def tick(mesh: Mesh, ms: int) -> None:
@@ -330,22 +314,96 @@ def test_fused_writes_wake_too() -> None:
     check_nothing_is_left(mesh)
 
 
+SPREAD = f"BLPOP {HERE[0]} {THERE[0]} 0"
+
+
+@pytest.mark.parametrize("home", [0, 1])
+@pytest.mark.parametrize("pusher_home", [0, 1])
+def test_a_push_is_answered_when_the_try_is_decided(
+    mesh: Mesh, home: int, pusher_home: int
+) -> None:
+    waiter, pusher = mesh.connect(home), mesh.connect(pusher_home)
+    waiter.send(SPREAD)
+    mesh.settle()
+    pusher.send(f"RPUSH {KEY} x")
+    owner = mesh.nodes[0].dispatcher
+    for _ in range(1000):
+        steps = mesh.steps()
+        if not steps:
+            break
+        pushed = mesh.nodes[0].store.view(0).find(KEY.encode())
+        assert not (pusher.sock.got and pushed), "answered while it is still there"
+        steps[0]()
+    assert pusher.take() == b":1\r\n"
+    assert waiter.take() == popped(KEY, "x")
+    assert owner.blocking.next_deadline_ms() is None
+    check_nothing_is_left(mesh)
+
+
+@pytest.mark.parametrize("end", ["unblock", "vanish", "home dies", "time"])
+def test_a_held_reply_does_not_wait_for_ever(mesh: Mesh, end: str) -> None:
+    waiter, pusher = mesh.connect(1), mesh.connect(0)
+    waiter.send(SPREAD)
+    mesh.settle()
+    pusher.send(f"RPUSH {KEY} x")
+    node = mesh.nodes[0]
+    mesh.turn(node)
+    assert pusher.take() == b""
+    if end == "unblock":
+        waiter.conn.unblock(with_error=True)
+        mesh.settle()
+        assert waiter.take().startswith(b"-UNBLOCKED")
+    elif end == "vanish":
+        waiter.conn.close("gone")
+        mesh.settle()
+    elif end == "home dies":
+        node.dispatcher.peer_lost(node.peer(1), node.peer(1).reset())
+        mesh.turn(node)
+    else:
+        deadline_ms = node.dispatcher.blocking.next_deadline_ms()
+        assert deadline_ms == node.dispatcher.now_ms + HOLD_MS
+        node.dispatcher.now_ms = deadline_ms
+        mesh.turn(node)
+    assert pusher.take() == b":1\r\n"
+    pusher.send(f"LLEN {KEY}")
+    mesh.turn(node)
+    assert pusher.take() == b":1\r\n"
+
+
+def test_who_is_entered_for_a_home_that_has_died_is_forgotten(mesh: Mesh) -> None:
+    """As when the home died while its ticket was under way: its successor knows no such command."""
+    node, other = mesh.nodes[0], mesh.connect(1)
+    words = KEY.encode(), b"1", b"99", b"list", b"0", b"2", b"BLPOP", KEY.encode(), b"0"
+    node.dispatcher._enter_spread(0, words)
+    other.send(f"BLPOP {KEY} 0")
+    mesh.settle()
+    pusher = mesh.connect(0)
+    pusher.send(f"RPUSH {KEY} x", f"LLEN {KEY}")
+    mesh.settle()
+    assert other.take() == popped(KEY, "x")
+    assert pusher.take() == b":1\r\n:0\r\n"
+    check_nothing_is_left(mesh)
+
+
 class Game:
     """Clients of three workers that push, pop, wait and vanish, and an account of the elements.
 
     Attributes:
-        spread: they wait for keys of several partitions; tried: how many clients vanished while
+        spread: they wait for keys of several partitions; moves: some move elements on, for which
+            others wait that may be served later; tried: how many clients vanished while
             their command was tried, which may take an element along.
     """
 
     def __init__(self, seed: int, *, spread: bool = False) -> None:
         self.random = Random(seed)
         self.spread = spread
+        self.moves = spread and seed % 2 == 0
         self.tried = 0
         self.mesh = Mesh(3)
         self.keys = [key for worker in range(3) for key in keys_of(worker, 3, 1)]
         self.callers: list[Caller] = []
         self.movers: set[Caller] = set()  # what they hear of is still in a list
+        self.pushers: list[tuple[str, Caller]] = []
         self.pushed = 0
         self.received: Counter[bytes] = Counter()
 
@@ -362,7 +420,7 @@ class Game:
             if self.spread:
                 keys = " ".join(random.choices(self.keys, k=random.randint(1, 3)))
             caller.send(f"{random.choice(['BLPOP', 'BRPOP'])} {keys} {timeout}")
-            if self.spread and random.random() < 0.2:
+            if self.moves and random.random() < 0.2:
                 mover = self.mesh.connect(random.randrange(3))
                 self.callers.append(mover)
                 mover.send(f"BLMOVE {key} {random.choice(self.keys)} LEFT RIGHT {timeout}")
@@ -372,7 +430,8 @@ class Game:
             self.callers.append(pusher)
             elements = [f"e{self.pushed + n}" for n in range(random.choice([1, 1, 3]))]
             self.pushed += len(elements)
-            pusher.send(f"RPUSH {key} {' '.join(elements)}")
+            self.pushers.append((key, pusher))
+            self.push(pusher, key, elements)
         elif choice < 0.7:
             caller = self.mesh.connect(random.randrange(3))
             self.callers.append(caller)
@@ -388,10 +447,43 @@ class Game:
             if victim.conn.is_blocked():
                 victim.conn.unblock(with_error=random.random() < 0.5)
 
+    def push(self, pusher: Caller, key: str, elements: list[str]) -> None:
+        pusher.send(f"RPUSH {key} {' '.join(elements)}")
+
+    def is_ready(self, node: Node, key: str) -> bool:
+        """Tell whether a key has something for those who wait for it in turn."""
+        return bool(self.collect(node, key))
+
+    def check_held(self) -> None:
+        """Assert that a push is not answered before those who waited were tried."""
+        self.pushers = [(key, caller) for key, caller in self.pushers if not caller.sock.got]
+        open_pushes = {key for key, _ in self.pushers}
+        for key, node in zip(self.keys, self.mesh.nodes, strict=True):
+            waiters = node.dispatcher.blocking._by_key.get(0, {}).get(key.encode(), {})
+            if key not in open_pushes and self.is_ready(node, key):
+                assert not [one for one in waiters if one.spread and one.command.write], key
+
+    def check_settled(self) -> None:
+        """Assert that nobody waits who could be served, or for something that has happened."""
+        for key, node in zip(self.keys, self.mesh.nodes, strict=True):
+            waiters = node.dispatcher.blocking._by_key.get(0, {}).get(key.encode(), {})
+            if self.is_ready(node, key):
+                assert not [one for one in waiters if one.command.write], key
+            for one in waiters:
+                assert not one.told
+                assert not one.holds
+                assert not one.behind
+            assert not node.dispatcher.blocking._holds or all(
+                hold.over for hold in node.dispatcher.blocking._holds
+            )
+
     def vanish(self, caller: Caller) -> None:
         """A client goes, unless something may be on its way to it that nobody could take back."""
         wait = caller.conn.wait
-        on_its_way = isinstance(wait, RemoteWait) and (wait.taken or wait.handle is None)
+        on_its_way = False
+        if isinstance(wait, RemoteWait):
+            owner = self.mesh.nodes[wait.peer.worker].peer(caller.node.index)
+            on_its_way = wait.taken or wait.handle not in owner.waiters
         if caller.conn.is_blocked() and not on_its_way:
             self.tried += isinstance(wait, SpreadWait) and wait.ref > 0
             caller.conn.close("gone")
@@ -402,6 +494,8 @@ class Game:
             steps = self.mesh.steps()
             if steps:
                 self.random.choice(steps)()
+                if not self.moves:
+                    self.check_held()
 
     def collect(self, node: Node, key: str) -> list[bytes]:
         value = node.store.view(0).find(key.encode())
@@ -418,11 +512,95 @@ def test_the_same_with_keys_of_several_partitions(seed: int) -> None:
     play(Game(seed, spread=True))
 
 
-def play(game: Game) -> None:
+class StreamGame(Game):
+    """The same with streams and a group, which shares out what is added, and mere readers."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed, spread=True)
+        self.moves = False
+        for key in self.keys:
+            self.mesh.connect().send(f"XGROUP CREATE {key} g 0 MKSTREAM")
+        self.mesh.settle()
+
+    def step(self) -> None:
+        random = self.random
+        choice = random.random()
+        if 0.1 < choice < 0.4:
+            caller = self.mesh.connect(random.randrange(3))
+            self.callers.append(caller)
+            keys = random.choices(self.keys, k=random.randint(1, 3))
+            block = random.choice([" BLOCK 0", " BLOCK 5", " BLOCK 20", ""])
+            count = random.choice(["", " COUNT 1"])
+            if random.random() < 0.3:
+                words = f"XREAD{count}{block} STREAMS {' '.join(keys)}" + " $" * len(keys)
+                self.movers.add(caller)  # what it hears of others may have too
+            else:
+                group = f"XREADGROUP GROUP g c{random.randint(1, 3)}{count}{block}"
+                words = f"{group} STREAMS {' '.join(keys)}" + " >" * len(keys)
+            caller.send(words)
+        elif 0.6 < choice < 0.7:
+            return
+        else:
+            super().step()
+
+    def push(self, pusher: Caller, key: str, elements: list[str]) -> None:
+        for element in elements:
+            pusher.send(f"XADD {key} * f {element}")
+
+    def is_ready(self, node: Node, key: str) -> bool:
+        stream: Any = node.store.view(0).find(key.encode())
+        return bool(stream.last_id > stream.groups[b"g"].last_id)
+
+    def check_delivered(self) -> None:
+        """Assert that the group has given everything to one consumer, or has it left."""
+        given: Counter[bytes] = Counter()
+        left = 0
+        for key, node in zip(self.keys, self.mesh.nodes, strict=True):
+            stream: Any = node.store.view(0).find(key.encode())
+            group = stream.groups[b"g"]
+            group.check()
+            for _, ids, items in stream.runs():
+                for entry_id, item in zip(ids, items, strict=True):
+                    if group.pending.get(entry_id) is not None:
+                        given[item if isinstance(item, bytes) else item[0]] += 1
+                    else:
+                        assert entry_id > group.last_id
+                        left += 1
+        assert given.total() + left == self.pushed
+        heard: Counter[bytes] = Counter()
+        for caller in self.callers:
+            if caller not in self.movers:
+                words = caller.take().split(b"\r\n")
+                heard.update(word for word in words if word[:1] == b"e")
+        assert not heard - given
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_streams_over_several_partitions(seed: int) -> None:
+    game = StreamGame(seed)
+    run(game)
+    game.check_settled()
+    game.check_delivered()
+    finish(game)
+
+
+def run(game: Game) -> None:
     for _ in range(150):
         game.step()
         game.move()
     game.mesh.settle(game.random)
+
+
+def finish(game: Game) -> None:
+    for caller in game.callers:
+        caller.conn.close("over")
+    game.mesh.settle()
+    check_nothing_is_left(game.mesh)
+
+
+def play(game: Game) -> None:
+    run(game)
+    game.check_settled()
     for caller in game.callers:
         if caller in game.movers:
             continue
@@ -435,7 +613,4 @@ def play(game: Game) -> None:
     missing.subtract(game.received)
     assert set(missing.values()) <= {0, 1}, "something was served twice"
     assert missing.total() <= game.tried
-    for caller in game.callers:
-        caller.conn.close("over")
-    game.mesh.settle()
-    check_nothing_is_left(game.mesh)
+    finish(game)

@@ -14,17 +14,13 @@ from typing import Any, Final
 import pytest
 from shoal.proto import messages as m
 from shoal.proto.limits import CHUNK_BYTES
-from shoal.proto.manifest import WorkerFiles
 from shoal.proto.slots import key_slot, owner_of
 from shoal.supervisor import steps
 from shoal.supervisor.coordinator import Coordinator
-from shoal.supervisor.recovery import decide_live
 from shoal.supervisor.steps import Outgoing
-from shoal.worker.aof import Source, load, open_segment, scan
 from shoal.worker.keyspace import Store, expire_of
-from shoal.worker.replay import Replayer
 from shoal.worker.values import rebuild
-from support.disk import FakeDisk, FakeSyncer
+from support.logged_mesh import LoggedMesh
 from support.mesh import NOW_MS, Caller, Mesh, Node
 from support.seeds import repeat
 
@@ -43,7 +39,7 @@ def program(
     """Yield commands with keys in any partitions, and what gives these keys values: one at a time,
     or a transaction, perhaps with what comes between its WATCH and its MULTI.
     """
-    chosen = commands or COMMANDS
+    chosen = commands or [*COMMANDS, *SCRIPTS]
     for _ in range(length):
         if random.random() < 0.85:
             yield [random.choice(chosen)(random)]
@@ -81,6 +77,23 @@ def _side(random: Random) -> bytes:
 
 def _key(random: Random) -> bytes:
     return random.choice(KEYS)
+
+
+def _id(random: Random) -> bytes:
+    return b"%d" % random.randint(1, 40)
+
+
+def _count(random: Random) -> list[bytes]:
+    return random.choice(([], [b"COUNT", b"%d" % random.randint(1, 3)]))
+
+
+def _reader(random: Random) -> list[bytes]:
+    return [b"GROUP", b"g", random.choice((b"c", b"d")), *random.choice(((), (b"NOACK",)))]
+
+
+def _streams(random: Random, ids: Sequence[bytes]) -> list[bytes]:
+    keys = _keys(random, random.randint(1, 4))
+    return [b"STREAMS", *keys, *(random.choice(ids) for _ in keys)]
 
 
 COMMANDS: Final[list[Any]] = [
@@ -135,6 +148,47 @@ WIDE: Final[list[Any]] = [
     lambda r: [b"SWAPDB", b"0", b"1"],
 ]
 
+# ARGV: so many words, and these words, of each command.
+CALLS: Final = b"""\
+local said, at = {}, 1
+while ARGV[at] do
+  local argv = {}
+  for i = 1, tonumber(ARGV[at]) do argv[i] = ARGV[at + i] end
+  said[#said + 1] = redis.pcall(unpack(argv))
+  at = at + #argv + 1
+end
+return said"""
+
+
+def script_of(random: Random, calls: Sequence[Any], declared: Sequence[bytes]) -> list[bytes]:
+    """Return a script that calls some of these commands, whatever keys it declares."""
+    words: list[bytes] = []
+    for _ in range(random.randint(1, 6)):
+        argv = random.choice(calls)(random)
+        words += [b"%d" % len(argv), *argv]
+    return [b"EVAL", CALLS, b"%d" % len(declared), *declared, *words]
+
+
+SCRIPTS: Final[list[Any]] = [
+    lambda r: script_of(r, COMMANDS, _keys(r, r.randint(0, 2))),
+    lambda r: script_of(r, [*COMMANDS, *COMMANDS, *WIDE], _keys(r, r.randint(0, 2))),
+] * 3
+# Streams, and what their groups have read.
+READS: Final[list[Any]] = [
+    lambda r: [b"XADD", _key(r), _id(r), b"f", b"v"],
+    lambda r: [b"XADD", _key(r), _id(r), b"f", b"v"],
+    lambda r: [b"XGROUP", b"CREATE", _key(r), b"g", _id(r), b"MKSTREAM"],
+    lambda r: [b"XGROUP", b"CREATE", _key(r), b"g", b"0", b"MKSTREAM"],
+    lambda r: [b"XDEL", _key(r), _id(r), _id(r)],
+    lambda r: [b"XREAD", *_count(r), *_streams(r, (b"0", b"$", b"+", _id(r)))],
+    lambda r: [b"XREADGROUP", *_reader(r), *_count(r), *_streams(r, (b">",))],
+    lambda r: [b"XREADGROUP", *_reader(r), *_count(r), *_streams(r, (b">",))],
+    lambda r: [b"XREADGROUP", *_reader(r), *_count(r), *_streams(r, (b">", b"0", _id(r)))],
+    lambda r: [b"RENAME", *_keys(r, 2)],
+    lambda r: [b"DEL", _key(r)] if r.random() < 0.2 else [b"PING"],
+    lambda r: [b"SET", _key(r), b"v"] if r.random() < 0.1 else [b"PING"],
+]
+
 # What counts, if it is done twice or not at all.
 MOVES: Final[list[Any]] = [
     lambda r: [b"RPUSH", HOME_KEY, *_members(r)],
@@ -177,73 +231,43 @@ def in_order(reply: bytes) -> bytes:
 @pytest.mark.parametrize("seed", range(6))
 def test_any_program_answers_as_with_one_worker(seed: int) -> None:
     with repeat(seed):
-        random = Random(seed)
-        mesh, model = Mesh(WORKERS), Mesh(1)
-        caller, modelled = mesh.connect(seed % WORKERS), model.connect()
-        for argv in chain.from_iterable(program(random, 200)):
-            send(caller, argv)
-            mesh.settle(random)
-            send(modelled, argv)
-            model.settle()
-            assert in_order(caller.take()) == in_order(modelled.take()), argv
-        theirs = contents([node.store for node in mesh.nodes])
-        assert theirs == contents([model.nodes[0].store])
-        for node in mesh.nodes:
-            assert node.participant.idle()
-            assert not node.dispatcher.borrower.parts
-        assert mesh.coordinator.in_flight == mesh.coordinator.in_flight_bytes == 0
+        run_beside_one_worker(seed, COMMANDS)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_program_of_streams_answers_as_with_one_worker(seed: int) -> None:
+    with repeat(seed):
+        run_beside_one_worker(seed, READS)
+
+
+def run_beside_one_worker(seed: int, commands: Sequence[Any]) -> None:
+    random = Random(seed)
+    mesh, model = Mesh(WORKERS), Mesh(1)
+    caller, modelled = mesh.connect(seed % WORKERS), model.connect()
+    for argv in chain.from_iterable(program(random, 200, commands)):
+        send(caller, argv)
+        mesh.settle(random)
+        send(modelled, argv)
+        model.settle()
+        assert in_order(caller.take()) == in_order(modelled.take()), argv
+    theirs = contents([node.store for node in mesh.nodes])
+    assert theirs == contents([model.nodes[0].store])
+    for node in mesh.nodes:
+        assert node.participant.idle()
+        assert not node.dispatcher.borrower.parts
+    assert mesh.coordinator.in_flight == mesh.coordinator.in_flight_bytes == 0
 
 
 # -- deaths ----------------------------------------------------------------------------------------
 
 
-DIRECTORY: Final = "/aof"
-
-
-class MortalMesh(Mesh):
+class MortalMesh(LoggedMesh):
     """Workers with a log that die; the home of the clients, worker 0, stays."""
 
     def __init__(self, workers: int, random: Random, coordinator: type[Coordinator]) -> None:
         super().__init__(workers, coordinator)
         self.random = random
         self.deaths = 0
-        self.disks = [FakeDisk(index) for index in range(workers)]
-        self.files = [WorkerFiles((), None, ("log",)) for _ in range(workers)]
-        self.logged: list[Mapping[int, object]] = []
-        for node, disk in zip(self.nodes, self.disks, strict=True):
-            disk.make_directory(DIRECTORY)
-            disk.close(disk.open(f"{DIRECTORY}/log", create=True))
-            self.load(node)
-
-    def load(self, node: Node) -> Mapping[int, object]:
-        """Let a worker have what its log holds; return the tickets in it without #REL."""
-        index = node.index
-        disk, files = self.disks[index], self.files[index]
-        plan = decide_live(index, scan(disk, DIRECTORY, files))
-        replayer = Replayer(node.store)
-        source = Source(files, plan.end, plan.skip)
-        load(disk, DIRECTORY, source, replayer.apply, now_ms=NOW_MS)
-        assert not replayer.failed, replayer.first_failure
-        segment = open_segment(
-            disk, DIRECTORY, files, "no", FakeSyncer(disk), open_tickets=plan.logged
-        )
-        node.server.segment = node.dispatcher.segment = segment
-        node.dispatcher.start(segment.release)
-        node.participant = node.dispatcher.participant
-        node.store.log = segment.log
-        return plan.logged
-
-    def write_log(self, node: Node) -> None:
-        assert node.dispatcher.segment is not None
-        assert node.dispatcher.segment.flush(NOW_MS)
-
-    def hear(self, node: Node) -> bool:
-        if node.down and node.down[0][0] == m.RELEASED:
-            assert node.dispatcher.segment is not None
-            for ticket in node.down.popleft()[1]:
-                node.dispatcher.segment.release(ticket)
-            return True
-        return super().hear(node)
 
     def kill(self, index: int) -> None:
         """End a worker: what it had not sent is lost, and what it had not written, or not."""
@@ -282,14 +306,31 @@ class MortalMesh(Mesh):
 
 def _is_finished_by_others(unit: Sequence[Sequence[bytes]]) -> bool:
     """Tell whether something spans, or is the home's: a hop to a worker that dies has an unknown
-    outcome, and a key that is watched there counts as touched. (The time of XADD is each one's.)
+    outcome, and a key that is watched there counts as touched. (The time of XADD * is each one's,
+    and that something was delivered again is in no log.)
     """
     names = {argv[0] for argv in unit}
-    if not names.isdisjoint((b"SORT", b"XADD", b"WATCH")):
+    if not names.isdisjoint((b"SORT", b"WATCH")):
         return False
-    keys = {word for argv in unit for word in argv if word in KEYS}
+    if any(b"XADD" in argv and b"*" in argv for argv in unit):
+        return False
+    if any(argv[0] == b"XREADGROUP" and _reads_again(argv) for argv in unit):
+        return False
+    if any(b"XADD" in argv for argv in unit):
+        return False
+    keys = {word for argv in unit for word in _declared(argv) if word in KEYS}
     wide = not names.isdisjoint((b"DBSIZE", b"KEYS", b"FLUSHDB", b"FLUSHALL", b"SWAPDB"))
     return wide or {owner_of(key_slot(key), WORKERS) for key in keys} not in ({1}, {2})
+
+
+def _declared(argv: Sequence[bytes]) -> Sequence[bytes]:
+    """Return what a command's route depends on."""
+    return argv[3 : 3 + int(argv[2])] if argv[0] == b"EVAL" else argv
+
+
+def _reads_again(argv: Sequence[bytes]) -> bool:
+    words = argv[argv.index(b"STREAMS") + 1 :]
+    return set(words[len(words) // 2 :]) != {b">"}
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -297,6 +338,7 @@ def test_a_command_is_done_once_whoever_dies(seed: int) -> None:
     with repeat(seed):
         run_with_deaths(seed, Coordinator)
         run_with_deaths(100 + seed, Coordinator, MOVES)
+        run_with_deaths(200 + seed, Coordinator, READS)
 
 
 class AppliesAgain(Coordinator):
@@ -340,7 +382,7 @@ class AnswersBeforeItIsLogged(Coordinator):
     "mutant", [AppliesAgain, TrustsEarlierAttempts, ForgetsEffects, AnswersBeforeItIsLogged]
 )
 def test_a_broken_rule_shows(mutant: type[Coordinator]) -> None:
-    for seed in range(30):
+    for seed in range(90):
         try:
             run_with_deaths(seed, mutant, MOVES)
         except (AssertionError, KeyError):
@@ -438,3 +480,71 @@ def test_replies_that_are_too_large_together_are_errors(monkeypatch: pytest.Monk
         mesh.settle()
         assert caller.take().endswith(b"*3\r\n" + end)
         monkeypatch.setattr(steps, "MAX_FRAME_BYTES", 300)
+
+
+# -- streams ---------------------------------------------------------------------------------------
+
+
+def two_streams(mesh: Mesh, entries: int) -> Caller:
+    """Give two workers a stream each, with a group that consumer c has read two entries of."""
+    caller = mesh.connect(0)
+    for key in (FIRST, SECOND):
+        for number in range(1, entries + 1):
+            send(caller, [b"XADD", key, b"%d" % number, b"f", b"v" * 100])
+        send(caller, [b"XGROUP", b"CREATE", key, b"g", b"0"])
+        words = b"XREADGROUP GROUP g c COUNT 2 STREAMS %b >" % key
+        send(caller, words.split())
+        mesh.settle()
+    caller.take()
+    return caller
+
+
+@pytest.mark.parametrize("script", [False, True])
+def test_what_no_log_holds_of_a_consumer_goes_to_the_owners(script: bool) -> None:
+    mesh = Mesh(2)
+    caller = two_streams(mesh, 2)
+    for node in mesh.nodes:
+        node.store.now_ms += 1000
+    for ids in ([b">", b">"], [b"0", b"1"]):
+        argv = [b"XREADGROUP", b"GROUP", b"g", b"c", b"STREAMS", FIRST, SECOND, *ids]
+        if script:
+            text = b"return redis.call(unpack(ARGV))"
+            argv = [b"EVAL", text, b"2", FIRST, SECOND, *argv]
+        send(caller, argv)
+        mesh.settle()
+    replies = caller.take()
+    assert replies[1:5] == b"-1\r\n", replies
+    for node, key, given in ((mesh.nodes[0], FIRST, [2, 2]), (mesh.nodes[1], SECOND, [1, 2])):
+        stream: Any = node.store.view(0).find(key)
+        consumer = stream.groups[b"g"].consumers[b"c"]
+        assert consumer.seen_ms == NOW_MS + 1000
+        deliveries = [nack for _, nack in consumer.pending.walk()]
+        assert [nack.count for nack in deliveries] == given
+        assert [nack.time_ms for nack in deliveries] == [NOW_MS + 1000 * (n - 1) for n in given]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"XREAD COUNT 3 STREAMS %b %b 5 0",
+        b"XREAD STREAMS %b %b $ 400",
+        b"XREADGROUP GROUP g c COUNT 3 STREAMS %b %b > 0",
+        b"XREADGROUP GROUP g d COUNT 3 STREAMS %b %b > >",
+    ],
+)
+def test_of_a_stream_only_what_is_read_is_lent(line: bytes) -> None:
+    mesh = Mesh(2)
+    caller = two_streams(mesh, 400)
+    lent: list[int] = []
+    plain = mesh.send
+
+    def watch(messages: Any) -> None:
+        lent.extend(len(message[4]) for _, message in messages if message[0] == m.LOAN)
+        plain(messages)
+
+    mesh.send = watch  # type: ignore[method-assign]
+    send(caller, (line % (FIRST, SECOND)).split())
+    mesh.settle()
+    assert caller.take()[:1] == b"*"
+    assert lent
+    assert sum(lent) < 2000

@@ -605,7 +605,7 @@ def test_reply_modes(lines: str, replies: str) -> None:
     client = house.client()
     # The uplink and the participant are for keys and for other workers: nothing here gets there.
     dispatcher = Dispatcher(house.servers[0], [None], cast(Any, None), lambda: 0)
-    dispatcher.start(lambda _ticket: None)
+    dispatcher.start(lambda _ticket: None, {})
     ours, theirs = socket.socketpair()
     with ours, theirs:
         connection = Connection(

@@ -40,6 +40,18 @@ def done(worker: int, ticket: int, reply: object) -> Event:
     return lambda c: c.on_done(worker, ticket, reply)
 
 
+def held(worker: int, ticket: int) -> Event:
+    def event(coordinator: Coordinator) -> Outgoing:
+        coordinator.on_held(worker, ticket)
+        return []
+
+    return event
+
+
+def settled(worker: int, ticket: int) -> Event:
+    return lambda c: c.on_settled(worker, ticket)
+
+
 def lost(worker: int) -> Event:
     return lambda c: c.on_worker_lost(worker)
 
@@ -102,6 +114,10 @@ def lent(worker: int, ticket: int, attempt: int, chunk: bytes = b"", last: bool 
 
 def took(ticket: int, attempt: int, lender: int) -> Event:
     return lambda c: c.on_took(ticket, attempt, lender)
+
+
+def forget(home: int, ref: int) -> Event:
+    return lambda c: c.on_forget(home, ref)
 
 
 def effect(worker: int, ticket: int, attempt: int, whose: int, chunk: bytes) -> Event:
@@ -486,6 +502,19 @@ BORROWING: Final[dict[str, tuple[list[tuple[Event, Sent]], int]]] = {
         ],
         0,
     ),
+    "given up while it is lent to again": (
+        [
+            *BEGUN,
+            (lent(1, 5, 0, b"v1", last=False), [loan(0, 5, 0, 1, b"v1", False)]),
+            (lost(1), []),
+            (ready(1), [lock(1, 5, BOTH), serve(1)]),
+            (lent(1, 5, 0), [lend(1, 5, 1)]),
+            (forget(2, 9), [(2, (ANSWER, 9, {2: None})), release(0, 5), release(1, 5)]),
+            (lent(1, 5, 1, b"v"), []),
+            (took(5, 0, 1), []),
+        ],
+        0,
+    ),
     "the home dies: it runs on": (
         [
             *LENT_ALL,
@@ -514,6 +543,40 @@ def serving(workers: int, next_ticket: int = 5) -> Coordinator:
     for worker in range(workers):
         assert coordinator.on_worker_ready(worker, {}) == [serve(worker)]
     return coordinator
+
+
+ENDED_HELD: Final[list[tuple[Event, Sent]]] = [
+    (span(2, 9, 0, 1), [lock(0, 5, (0, 1)), lock(1, 5, (0, 1))]),
+    (held(0, 5), []),
+    (done(0, 5, b"x"), []),
+    (held(1, 5), []),
+    (done(1, 5, b"y"), [release(0, 5), release(1, 5)]),
+]
+ANSWERED: Final = answer(2, 9, w0=b"x", w1=b"y")
+HELD_RUNS: Final[dict[str, list[tuple[Event, Sent]]]] = {
+    "both settle": [(settled(1, 5), []), (settled(0, 5), [ANSWERED]), (settled(0, 5), [])],
+    "one dies": [(settled(1, 5), []), (lost(0), [ANSWERED])],
+    "one dies, then the other settles": [(lost(0), []), (settled(1, 5), [ANSWERED])],
+    "the home dies": [(lost(2), []), (settled(0, 5), []), (settled(1, 5), [])],
+}
+
+
+@pytest.mark.parametrize("run", HELD_RUNS.values(), ids=HELD_RUNS.keys())
+def test_a_held_answer(run: list[tuple[Event, Sent]]) -> None:
+    """The locks go when the ticket ends; the answer when nobody holds it."""
+    coordinator = serving(3)
+    for step, (event, expected) in enumerate([*ENDED_HELD, *run]):
+        assert event(coordinator) == expected, f"step {step}"
+    assert coordinator.in_flight == 0
+    assert not coordinator._held
+
+
+def test_what_has_settled_before_the_end_is_answered_with_it() -> None:
+    coordinator = serving(3)
+    for event, expected in (*ENDED_HELD[:4], (settled(0, 5), []), (lost(1), [])):
+        assert event(coordinator) == expected
+    end = [ANSWERED, release(0, 5)]
+    assert ready(1, t5=b"y")(coordinator) == [released(1, 5), serve(1), *end]
 
 
 def test_before_the_first_start_all_are_down() -> None:

@@ -180,6 +180,7 @@ def test_counters_are_added_up() -> None:
         "total_commands_processed": "60",
         "hops": "6",
         "spanning_commands": "3",
+        "script_retries": "0",
         "keyspace_hits": "600",
         "total_net_input_bytes": "3015",
         "used_cpu_user": "3.500000",

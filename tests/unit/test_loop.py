@@ -17,6 +17,7 @@ from shoal.proto.messages import COUNTER_STRIDE
 from shoal.proto.resp_reader import RequestReader
 from shoal.proto.slots import key_slot, slot_range
 from shoal.worker.aof import Segment
+from shoal.worker.broker import TRACKING
 from shoal.worker.client import Client
 from shoal.worker.commands import load_all
 from shoal.worker.dispatch import Dispatcher
@@ -24,6 +25,7 @@ from shoal.worker.keyspace import Store
 from shoal.worker.loop import HEAD_WAIT_NS, Loop
 from shoal.worker.peers import Peer, Uplink
 from shoal.worker.server import Server
+from shoal.worker.tracking import INVALIDATED, REMEMBER
 
 load_all()
 
@@ -81,7 +83,7 @@ class World:
         self.channel.setblocking(False)
         self.page = memoryview(bytearray(8 * COUNTER_STRIDE * WORKERS)).cast("Q")
         self.dispatcher = Dispatcher(self.server, self.peers, self.uplink, lambda: 0)
-        self.dispatcher.start(self.segment.release)
+        self.dispatcher.start(self.segment.release, {})
         self.participant = self.dispatcher.participant
         self.loop = Loop(
             self.server,
@@ -308,6 +310,30 @@ def test_a_logged_part_is_held_while_the_disk_fails_and_a_read_is_not(world: Wor
     for _ in range(2):
         world.turn()
     assert world.told() == [(m.DONE, 2, OK)]
+
+
+def test_no_invalidation_overtakes_a_held_reply(world: World) -> None:
+    world.disk.broken = True
+    world.say(2, [(TRACKING, 0, (True, ()))])
+    tracks = (CONTEXT, (2, 7, REMEMBER))
+    world.say(2, [tracks, [b"GET", KEYS[0]], CONTEXT, [b"SET", KEYS[0], b"1"]])
+    world.turn()
+    (frame,) = world.frames(2)
+    assert all(isinstance(reply, int) for reply in frame[3])
+    assert frame[5] == []
+    world.say(2, [tracks, [b"GET", KEYS[0]]])
+    world.turn()
+    world.store.view(0).delete(KEYS[0])  # as expiry does, which goes on
+    world.turn()
+    assert not any(frame[5] for frame in world.frames(2))
+
+    world.disk.broken = False
+    world.segment._retry_at_ms = 0
+    world.turn()
+    world.turn()
+    (frame,) = [frame for frame in world.frames(2) if frame[4]]
+    assert [reply for _, reply in frame[4]] == [b"$-1\r\n", OK]
+    assert frame[5] == [((KEYS[0], (7,)), INVALIDATED)] * 2
 
 
 def test_what_waits_for_a_lock_is_not_given_a_second_handle(world: World) -> None:

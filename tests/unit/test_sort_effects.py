@@ -140,7 +140,7 @@ def test_keys_of_another_partition_are_asked_for(options: str) -> None:
     with pytest.raises(NeedKeys) as need:
         partition.run(split_line(f"SORT {HERE}l {options}"))
     field = b"h" if "h*" in options else b"w"
-    assert need.value.keys == (AWAY.encode() + field + b"1", AWAY.encode() + field + b"2")
+    assert need.value.keys == tuple([(0, AWAY.encode() + field + end) for end in (b"1", b"2")])
     assert partition.run(split_line(f"GET {HERE}d")) == b"$3\r\nold\r\n"
 
 

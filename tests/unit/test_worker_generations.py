@@ -32,6 +32,7 @@ class World:
                 peer_up=nothing,
                 peer_lost=nothing,
                 peer_drained=nothing,
+                forget_entered=nothing,
                 broker=SimpleNamespace(peer_up=nothing, peer_gone=nothing),
             ),
         )

@@ -19,7 +19,6 @@ from typing import Final
 from shoal.proto import errors
 from shoal.proto.numbers import INT64_MAX, parse_int
 from shoal.proto.replies import (
-    EMPTY_ARRAY,
     NULL,
     NULL_BULK_2,
     OK,
@@ -47,6 +46,7 @@ from shoal.worker.registry import (
     merge_sum,
 )
 from shoal.worker.server import Server
+from shoal.worker.tracking import check_caching, parse_options
 
 COMMON: Final = CommandFlag.NOSCRIPT | CommandFlag.LOADING | CommandFlag.STALE
 ADMIN: Final = CommandFlag.ADMIN | COMMON
@@ -247,9 +247,46 @@ def client_reply(client: Client, action: bytes) -> Reply:
     complexity="O(1)",
     scope=Scope.CLIENT,
 )
-def client_getredir(_: Client) -> Reply:
+def client_getredir(client: Client) -> Reply:
     """Returns the client ID to which the connection's tracking notifications are redirected."""
-    return integer(-1)  # tracking is off
+    return integer(_redirect(client))
+
+
+def _redirect(client: Client) -> int:
+    return -1 if client.tracking is None else client.tracking.redirect
+
+
+@command(
+    "CLIENT|TRACKING",
+    since="6.0.0",
+    arity=-3,
+    group="connection",
+    flags=COMMON,
+    acl=CONNECTION,
+    complexity="O(1). Some options may introduce additional complexity.",
+    scope=Scope.CLIENT,
+)
+def client_tracking(client: Client, *args: bytes) -> Reply:
+    """Controls server-assisted client-side caching for the connection."""
+    return client.server.broker.track(client, parse_options(args))
+
+
+@command(
+    "CLIENT|CACHING",
+    since="6.0.0",
+    arity=3,
+    group="connection",
+    flags=COMMON,
+    acl=CONNECTION,
+    complexity="O(1)",
+    scope=Scope.CLIENT,
+)
+def client_caching(client: Client, mode: bytes) -> Reply:
+    """Instructs the server whether to track the keys in the next request."""
+    check_caching(client.tracking, mode)
+    assert client.tracking is not None
+    client.tracking.given = True
+    return OK
 
 
 @command(
@@ -262,19 +299,36 @@ def client_getredir(_: Client) -> Reply:
     complexity="O(1)",
     scope=Scope.CLIENT,
 )
-def client_trackinginfo(_: Client) -> Reply:
+def client_trackinginfo(client: Client) -> Reply:
     """Returns information about server-assisted client-side caching for the connection."""
+    state = client.tracking
+    flags, prefixes = [b"off"], []
+    if state is not None:
+        prefixes = sorted(state.prefixes)
+        words = [
+            (True, b"on"),
+            (state.bcast, b"bcast"),
+            (state.optin, b"optin"),
+            (state.optin and state.given, b"caching-yes"),
+            (state.optout, b"optout"),
+            (state.optout and state.given, b"caching-no"),
+            (state.noloop, b"noloop"),
+            (state.broken, b"broken_redirect"),
+        ]
+        flags = [word for is_set, word in words if is_set]
     return map_reply(
         [
-            (bulk(b"flags"), set_reply([bulk(b"off")])),
-            (bulk(b"redirect"), integer(-1)),
-            (bulk(b"prefixes"), EMPTY_ARRAY),
+            (bulk(b"flags"), set_reply(list(map(bulk, flags)))),
+            (bulk(b"redirect"), integer(_redirect(client))),
+            (bulk(b"prefixes"), array(list(map(bulk, prefixes)))),
         ]
     )
 
 
 _HELP: Final = (
     b"CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    b"CACHING (YES|NO)",
+    b"    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
     b"GETREDIR",
     b"    Return the client ID we are redirecting to when tracking is enabled.",
     b"GETNAME",
@@ -319,6 +373,9 @@ _HELP: Final = (
     b"    * LIB-VER: the client lib version.",
     b"UNBLOCK <clientid> [TIMEOUT|ERROR]",
     b"    Unblock the specified blocked client.",
+    b"TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+    b"         [OPTIN] [OPTOUT] [NOLOOP]",
+    b"    Control server assisted client side caching.",
     b"TRACKINGINFO",
     b"    Report tracking status for the current connection.",
     b"NO-EVICT (ON|OFF)",
@@ -371,6 +428,9 @@ def _flags(client: Client) -> bytes:
         (subs is not None and subs.is_monitor, b"O"),
         (subs is not None and subs.is_subscriber, b"P"),
         (client.is_paused or client.link.is_blocked(), b"b"),
+        (client.tracking is not None, b"t"),
+        (client.tracking is not None and client.tracking.broken, b"R"),
+        (client.tracking is not None and client.tracking.bcast, b"B"),
         (client.watching is not None and client.watching.touched, b"d"),
         (client.close_after_reply, b"c"),
         (client.is_unix, b"U"),
@@ -431,7 +491,7 @@ def describe(client: Client, caller: int) -> bytes:
         (b"events", b"rw" if reply_bytes else b"r"),
         (b"cmd", _last_command(client)),
         (b"user", client.user),
-        (b"redir", b"-1"),
+        (b"redir", b"%d" % _redirect(client)),
         (b"resp", b"%d" % client.resp),
         (b"lib-name", client.lib_name),
         (b"lib-ver", client.lib_ver),

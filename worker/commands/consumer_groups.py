@@ -10,7 +10,7 @@ While the log is read the time is 0: then a consumer was seen when its entries s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Final
 
@@ -44,10 +44,10 @@ from shoal.worker.commands.streams import (
     loose_id,
     strict_id,
 )
-from shoal.worker.keyspace import Keyspace
-from shoal.worker.registry import Wait, command
+from shoal.worker.keyspace import Keyspace, Value
+from shoal.worker.registry import UNLOGGED, Borrowed, Wait, command
 from shoal.worker.values.consumer_group import UNKNOWN, Consumer, Group, Nack
-from shoal.worker.values.stream import CLAIMED_AT_ONCE, Deletion, Run, Stream, claim
+from shoal.worker.values.stream import CLAIMED_AT_ONCE, Deletion, Excerpt, Run, Stream, claim
 from shoal.worker.values.stream_id import MAX_ID, format_id, parse_id
 
 WRITE, READONLY, FAST = CommandFlag.WRITE, CommandFlag.READONLY, CommandFlag.FAST
@@ -318,6 +318,45 @@ def _read_from(text: bytes) -> int:
     return strict_id(text)
 
 
+def _lend_group_read(argv: Sequence[bytes], key: bytes, value: Value) -> Value | None:
+    """Lend XREADGROUP the entries that it gives, and of the group and its consumer what it reads;
+    what others have pending the owner knows.
+    """
+    if value.__class__ is not Stream:
+        return None
+    runs: list[Run] = []
+    lent = Excerpt(value)
+    try:
+        request = ReadRequest(argv[1:], "xreadgroup", 0)
+        assert request.group is not None
+        name, consumer_name = request.group
+        group = value.groups.get(name)
+        if group is None:
+            return lent
+        twin = lent.groups[name] = Group(group.last_id, group.entries_read)
+        consumer = group.consumers.get(consumer_name)
+        if consumer is not None:
+            fellow = twin.create_consumer(consumer_name, 0)
+        fresh = 0
+        for text in request.ids_of(key):
+            after = _read_from(text)
+            if after == _NEW:
+                fresh += 1
+            elif consumer is not None:
+                for entry_id, nack in _pending(consumer, after, request.limit):
+                    run = value.get(entry_id)
+                    if run is not None:
+                        runs.append(run)
+                    if twin.pending.get(entry_id) is None:
+                        twin.assign(entry_id, fellow, nack.time_ms, nack.count)
+        if fresh:
+            runs += value.runs(group.last_id + 1, limit=fresh * request.limit)
+    except errors.ReplyError:
+        return lent  # the command itself will find the error
+    lent.take(runs)
+    return lent
+
+
 @command(
     "XREADGROUP",
     since="5.0.0",
@@ -341,12 +380,14 @@ def _read_from(text: bytes) -> int:
     "is constant (e.g. always asking for the first 10 elements with COUNT), you can "
     "consider it O(1). On the other side when XREADGROUP blocks, XADD will pay the O(N) "
     "time in order to serve the N clients blocked on the stream getting new data.",
+    borrowed=Borrowed(lend=_lend_group_read),
 )
 def xreadgroup(ks: Keyspace, *args: bytes) -> Reply:
     """Returns new or historical messages from a stream for a consumer in a group. Blocks until a message is available otherwise."""  # noqa: E501
     size = len(args)
     if (
         (size == 8 or size == 6)
+        and ks.store.borrowed is None
         and args[-1] == b">"
         and args[0] in GROUP_WORD
         and args[-3] in STREAMS_WORD
@@ -402,6 +443,7 @@ def _read_group(ks: Keyspace, args: Sequence[bytes]) -> Reply:
     ks.store.hits += len(found)  # Redis looks every key up twice
     replies: list[tuple[bytes, Reply]] = []
     for key, stream, group, after in found:
+        again: list[bytes] = []
         consumer, made = _seen(ks, key, group, consumer_name)
         if after == _NEW:
             runs = stream.new_runs(group, request.limit)
@@ -413,7 +455,9 @@ def _read_group(ks: Keyspace, args: Sequence[bytes]) -> Reply:
         else:
             if made:
                 _log_consumer(ks, key, name, consumer_name)
-            replies.append((bulk(key), _history(ks, stream, consumer, after, request.limit)))
+            history = _history(ks, stream, consumer, after, request.limit, again)
+            replies.append((bulk(key), history))
+        _tell_seen(ks, key, name, consumer, again)
     if replies:
         return pair_map(replies)
     if request.timeout_ms is None:
@@ -453,21 +497,60 @@ def deliver(
     _log_group(ks, key, name, group)
 
 
-def _history(ks: Keyspace, stream: Stream, consumer: Consumer, after: int, limit: int) -> Reply:
-    """Deliver pending entries once more, those that were deleted without their fields."""
-    replies: list[Reply] = []
+def _pending(consumer: Consumer, after: int, limit: int) -> Iterable[tuple[int, Nack]]:
+    """Return what a consumer has pending after an ID, at most `limit`, negative for all."""
     items = consumer.pending.walk(after + 1)
-    for entry_id, nack in islice(items, limit) if limit > 0 else items:
+    return islice(items, limit) if limit > 0 else items
+
+
+def _history(
+    ks: Keyspace, stream: Stream, consumer: Consumer, after: int, limit: int, again: list[bytes]
+) -> Reply:
+    """Deliver pending entries once more, those that were deleted without their fields; the IDs of
+    the others are added to `again`.
+    """
+    replies: list[Reply] = []
+    for entry_id, nack in _pending(consumer, after, limit):
         run = stream.get(entry_id)
         if run is None:
             replies.append(array([bulk(format_id(entry_id)), NULL_ARRAY]))
             continue
         nack.time_ms = ks.now_ms
         nack.count += 1
+        again.append(format_id(entry_id))
         pieces: list[bytes] = []
         add_entries(pieces, run)
         replies.append(b"".join(pieces))
     return array(replies)
+
+
+# What the log does not hold of a consumer, as an effect for the owner of a stream that was lent:
+# key, group, consumer, the time at which it was seen, and the IDs that it was given again.
+_SEEN: Final = b"\2"
+
+
+def _tell_seen(
+    ks: Keyspace, key: bytes, name: bytes, consumer: Consumer, again: Sequence[bytes] = ()
+) -> None:
+    if ks.store.borrowed is not None:
+        ks.propagate(_SEEN, key, name, consumer.name, b"%d" % consumer.seen_ms, *again)
+
+
+def _take_seen(
+    ks: Keyspace, key: bytes, name: bytes, consumer_name: bytes, time_ms: bytes, *again: bytes
+) -> None:
+    stream = ks.find(key)
+    assert stream.__class__ is Stream
+    consumer = stream.groups[name].consumers[consumer_name]
+    consumer.seen_ms = int(time_ms)
+    for text in again:
+        nack = consumer.pending.get(strict_id(text))
+        assert nack is not None
+        nack.time_ms = consumer.seen_ms
+        nack.count += 1
+
+
+UNLOGGED[_SEEN] = _take_seen
 
 
 # -- XACK, XACKDEL ---------------------------------------------------------------------------------
@@ -743,6 +826,7 @@ def xclaim(
     if advanced:
         _log_group(ks, key, name, group)
         ks.changed_inside(key)
+    _tell_seen(ks, key, name, consumer)
     return b"*%d\r\n%b" % (len(replies), b"".join(replies))
 
 
@@ -832,6 +916,7 @@ def xautoclaim(
         made = False
     if made:
         _log_consumer(ks, key, name, consumer_name)
+    _tell_seen(ks, key, name, consumer)
     return b"*3\r\n%b*%d\r\n%b*%d\r\n%b" % (
         bulk(format_id(cursor)),
         len(claimed),

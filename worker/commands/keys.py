@@ -810,6 +810,7 @@ def flushdb(ks: Keyspace, *options: bytes) -> Reply:
     """Remove all keys from the current database."""
     _check_flush(options)
     ks.flush()
+    ks.store.flushed()
     return OK
 
 
@@ -830,6 +831,7 @@ def flushall(ks: Keyspace, *options: bytes) -> Reply:
     _check_flush(options)
     for database in ks.store.databases():
         ks.other(database.index).flush()
+    ks.store.flushed()
     return OK
 
 

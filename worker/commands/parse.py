@@ -155,10 +155,16 @@ def pops(args: Sequence[bytes], sides: Container[bytes]) -> tuple[Sequence[bytes
 # -- blocking --------------------------------------------------------------------------------------
 
 
+# So few digits are no number that is too large for anything.
+_FEW_DIGITS: Final = 9
+
+
 def timeout_ms(arg: bytes, now_ms: int = 0) -> int:
     """Return a timeout given in seconds (a long double) in ms, rounded up; 0 for none. Raises:
     ReplyError, also if it ends later than a 64-bit clock that shows now_ms.
     """
+    if len(arg) <= _FEW_DIGITS and arg.isdigit():  # as it is nearly always
+        return int(arg) * 1000
     seconds = parse_long_double(arg)
     if seconds is None:
         raise errors.timeout_not_a_float()

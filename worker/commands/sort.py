@@ -170,7 +170,7 @@ def _require(ks: Keyspace, patterns: Sequence[_Pattern], elements: Sequence[byte
         return
     missing = [key for pattern in patterns for key in pattern.missing(ks, elements)]
     if missing:
-        raise NeedKeys(missing)
+        raise NeedKeys([(ks.db.index, key) for key in missing])
 
 
 def _sort(ks: Keyspace, elements: list[bytes], options: _Options) -> list[bytes]:

@@ -30,11 +30,19 @@ from shoal.proto.replies import (
 )
 from shoal.proto.spec import CommandFlag, KeySpec, key_at
 from shoal.worker.commands import parse
-from shoal.worker.keyspace import Keyspace
-from shoal.worker.registry import Wait, command
+from shoal.worker.keyspace import Keyspace, Value
+from shoal.worker.registry import UNLOGGED, Borrowed, Wait, command
 from shoal.worker.values.consumer_group import UNKNOWN, Consumer, Group
 from shoal.worker.values.limits import LIMITS
-from shoal.worker.values.stream import MAX_NODE_BYTES, Deletion, References, Run, Stream
+from shoal.worker.values.stream import (
+    COUNTED,
+    MAX_NODE_BYTES,
+    Deletion,
+    Excerpt,
+    References,
+    Run,
+    Stream,
+)
 from shoal.worker.values.stream_id import (
     FEW,
     MAX_ID,
@@ -684,6 +692,10 @@ class ReadRequest:
         self.keys = args[at : self.ids_at]
         self.ids = args[self.ids_at :]
 
+    def ids_of(self, key: bytes) -> list[bytes]:
+        """Return the IDs with which a stream is named."""
+        return [text for one, text in zip(self.keys, self.ids, strict=True) if one == key]
+
 
 def _last_known(stream: Stream | None, text: bytes) -> int:
     """Return the ID after which XREAD wants entries. Raises: ReplyError."""
@@ -694,6 +706,32 @@ def _last_known(stream: Stream | None, text: bytes) -> int:
     if is_sign(text, b">"):
         raise errors.new_entries_without_group()
     return strict_id(text)
+
+
+def _lend_read(argv: Sequence[bytes], key: bytes, value: Value) -> Value | None:
+    """Lend XREAD the entries that it gives."""
+    if value.__class__ is not Stream:
+        return None
+    lent = Excerpt(value)
+    runs: list[Run] = []
+    try:
+        request = ReadRequest(argv[1:], "xread", 0)
+        for text in request.ids_of(key):
+            runs += value.runs(_last_known(value, text) + 1, limit=request.limit)
+    except errors.ReplyError:
+        return lent  # the command itself will find the error
+    lent.take(runs)
+    return lent
+
+
+def _count(ks: Keyspace, key: bytes, length: bytes, first_id: bytes) -> None:
+    """Let a stream that was lent in part have the counters of the whole."""
+    stream = ks.find(key)
+    assert stream.__class__ is Stream
+    stream.length, stream.first_id = int(length), int(first_id)
+
+
+UNLOGGED[COUNTED] = _count
 
 
 @command(
@@ -715,6 +753,7 @@ def _last_known(stream: Stream | None, text: bytes) -> int:
         ),
     ),
     acl=("stream",),
+    borrowed=Borrowed(lend=_lend_read),
 )
 def xread(ks: Keyspace, *args: bytes) -> Reply:
     """Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise."""  # noqa: E501

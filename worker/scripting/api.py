@@ -14,23 +14,34 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shoal.proto import errors
 from shoal.proto.errors import ReplyError
+from shoal.proto.limits import MAX_CALLS_TO_FIND_KEYS
+from shoal.proto.numbers import parse_int
 from shoal.proto.replies import encode
+from shoal.proto.slots import key_slot
 from shoal.proto.spec import REDIS_VERSION, CommandFlag
 from shoal.worker.client import Client
 from shoal.worker.registry import LATER, Command, NeedKeys, Scope, Wait, find
 from shoal.worker.scripting.convert import argument_of, value_of
 from shoal.worker.scripting.engine import RaisedError, Value
+from shoal.worker.trial import SENDS, Trial, may_change, places_of
 
 if TYPE_CHECKING:
     from shoal.worker.keyspace import Keyspace, Store
     from shoal.worker.scripting.engine import Runtime
     from shoal.worker.server import Server
 
-# To a read-only script these are writes too (MAY_REPLICATE, a flag that COMMAND does not show).
-_MAY_REPLICATE: Final = frozenset({b"pfcount", b"publish", b"spublish"})
+# To these it is enough to know that a key is there, and of what type.
+_ASK_NO_VALUE: Final = frozenset({b"del", b"unlink", b"exists", b"type", b"touch"})
 
-# What others have seen at once, though it changes no key.
-_TELLS: Final = frozenset({b"publish", b"spublish"})
+# These take the whole value away, and leave it as it is.
+_TAKE_ALL: Final = frozenset({b"del", b"unlink", b"getdel"})
+
+# Which databases these empty, out of the script's and the count.
+_FLUSHED: Final[dict[bytes, Callable[[int, int], tuple[int, ...]]]] = {
+    b"flushdb": lambda db, _: (db,),
+    b"flushall": lambda _, count: tuple(range(count)),
+}
+_SWAPS: Final = b"swapdb"
 
 REPL_ALL: Final = 3
 
@@ -87,7 +98,17 @@ def _never(_: ScriptRun) -> None:
 class _Plan:
     """What is known of a command before its arguments."""
 
-    __slots__ = ("command", "handler", "key_first", "least", "most", "names_db", "simple", "write")
+    __slots__ = (
+        "asks_no_value",
+        "command",
+        "handler",
+        "key_first",
+        "least",
+        "most",
+        "simple",
+        "takes_all",
+        "write",
+    )
 
     def __init__(self, command: Command) -> None:
         self.command = command
@@ -98,12 +119,13 @@ class _Plan:
             len(keys) == 1
             and keys[0].begin == 1
             and not (keys[0].last or keys[0].keynum or keys[0].keyword or keys[0].unknown)
+            and (command.borrowed is None or command.borrowed.database is None)
         )
         arity = command.arity
         self.least, self.most = (arity, arity) if arity >= 0 else (-arity, 1 << 31)
-        self.write = CommandFlag.WRITE in command.spec.flags or command.name in _MAY_REPLICATE
-        # The database, if it names one, of the last of its keys.
-        self.names_db = command.borrowed.database if command.borrowed is not None else None
+        self.write = may_change(command)
+        self.asks_no_value = command.name in _ASK_NO_VALUE
+        self.takes_all = command.name in _TAKE_ALL
         # Nothing but arity and rights stands between it and its handler.
         self.simple = (
             command.scope is Scope.KEYSPACE
@@ -115,6 +137,21 @@ class _Plan:
         )
 
 
+class _Need:
+    """What a run lacks; as `NeedKeys`."""
+
+    __slots__ = ("everything", "keys", "names")
+
+    def __init__(self) -> None:
+        self.keys: dict[tuple[int, bytes], None] = {}
+        self.everything = False
+        self.names: set[int] = set()
+
+    def raised(self) -> NeedKeys:
+        """Return what to raise, for the run to end."""
+        return NeedKeys(self.keys, everything=self.everything, names=self.names)
+
+
 class ScriptRun:
     """The script that runs, as redis.call sees it.
 
@@ -123,7 +160,8 @@ class ScriptRun:
         resp: protocol of the replies to calls, and of booleans that the script returns.
         read_only: writes are refused.
         wrote: it has changed something: it can't be killed any more.
-        final: it has changed something, or told somebody: it can't be run again with more keys.
+        need: what it lacks, None while that is nothing: it will be taken back, and goes on only to
+            find out what else it needs.
         running: a script runs; outside of a run no command can be called.
         started_ns: when it began (monotonic).
         slow: it has run longer than busy-reply-threshold.
@@ -144,13 +182,16 @@ class ScriptRun:
         self._effects: list[tuple[bytes, ...]] = []
         self._dirty = 0
         self._declared: Collection[bytes] = ()
-        self._check_keys = False
+        self._trial: Trial | None = None  # with several workers
+        self._began_trial = False
+        self._calls_left = 0  # once something is lacking
+        self.need: _Need | None = None
         self._client: Client | None = None
         self.name = b""
         self._log_before: Callable[[int, tuple[bytes, ...]], None] | None = None
         self.resp = 2
         self.read_only = False
-        self.wrote = self.final = False
+        self.wrote = False
         self.running = False
         self.started_ns = 0
         self.slow = False
@@ -178,14 +219,20 @@ class ScriptRun:
         """Let a script of this name run over `ks`, which has declared `keys`."""
         store = self._store
         around = self._around
+        tracking = store.tracking
+        if tracking is not None and tracking.current is not None:
+            self._run = self._run_tracked  # type: ignore[method-assign]
         self._view = ks
         self._db = self._home_db = ks.db.index
         self._declared = keys
-        self._check_keys = around.server is not None and around.server.workers > 1
+        self._trial, self._began_trial = None, False
+        if around.server is not None and around.server.workers > 1:
+            self._begin_trial()
         self.name = name
         self.resp = 2
         self.read_only = read_only
-        self.wrote = self.final = False
+        self.wrote = False
+        self.need = None
         self.running = True
         self.slow = False
         self.killed = None
@@ -198,12 +245,32 @@ class ScriptRun:
         if store.log is not None:
             store.log = self._put_aside
 
+    def _begin_trial(self) -> None:
+        store = self._store
+        self._began_trial = store.trial is None
+        self._trial = Trial(store) if store.trial is None else store.trial
+
     def end(self) -> None:
-        """Hand what the script has changed to whoever ran it, as the effects of one command."""
+        """Hand what the script has changed to whoever ran it, as the effects of one command; if it
+        lacks something, take it back instead. (In a transaction that is taken back as a whole.)
+        """
         store = self._store
         store.log = self._log_before
         self.running = False
         self._client = None
+        self.__dict__.pop("_run", None)
+        trial, self._trial = self._trial, None
+        if self.need is not None:
+            if self.slow:
+                self._around.ended()
+            if self._began_trial:
+                assert trial is not None
+                trial.undo()
+            store.dirty, store.effects = 0, None
+            return
+        if self._began_trial:
+            assert trial is not None
+            trial.commit()
         if self._selected != self._home_db:
             self._effects.append((b"SELECT", b"%d" % self._home_db))
         if self.slow:
@@ -260,11 +327,17 @@ class ScriptRun:
                 RaisedError.TABLE,
             )
         argv = _texts(args)
+        if self.need is not None:
+            self._calls_left -= 1
+            if not self._calls_left:
+                raise self.need.raised()
         plan = self._plans.get(argv[0])
         if plan is None:
             plan = self._plan(argv)
             if plan is None:
                 return self._refuse(_UNKNOWN)
+        if self._trial is not None:
+            self._trial.count(plan.command)
         if not plan.least <= len(argv) <= plan.most:
             plan.command.rejected += 1
             return self._refuse(_WRONG_ARITY)
@@ -274,8 +347,8 @@ class ScriptRun:
             refusal = self._write_refused(plan)
             if refusal is not None:
                 return refusal
-        if self._check_keys:
-            refusal = self._foreign(plan, argv)
+        if self._trial is not None:
+            refusal = self._reach(plan, argv)
             if refusal is not None:
                 return refusal
         return self._run(plan, argv, self._view)
@@ -311,49 +384,73 @@ class ScriptRun:
                 return self._refuse(refusal)
         return None
 
-    def _foreign(self, plan: _Plan, argv: list[bytes]) -> bytes | None:
-        """Return an error if a key is not here, or is held by a spanning command.
+    def _reach(self, plan: _Plan, argv: list[bytes]) -> bytes | None:
+        """See to it that a command's keys are here, that nobody else holds them, and that what it
+        changes can be undone; return why it can't run.
 
-        Raises: NeedKeys, while nobody has seen anything of it: then it is run again with the key.
+        Raises: NeedKeys, if there is no sense in going on without them.
         """
+        trial = self._trial
+        assert trial is not None
         if plan.key_first:
-            keys = [argv[1]]
+            places = [(self._db, argv[1])]
         else:
-            keys = [argv[at] for at in plan.command.spec.key_positions(argv)]
-        if plan.names_db is not None:
-            refusal = self._foreign_there(keys[-1], plan.names_db(argv))
-            if refusal is not None:
-                return refusal
-        view, is_locked = self._view, self._around.is_locked
-        missing = [key for key in keys if not view.owns(key)]
-        if missing:
-            if not self.final and self._db == self._home_db:
-                raise NeedKeys(missing)
-            return self._refuse(errors.script_foreign_key().encode())
-        for key in keys:
-            # Declared keys were waited for; in another database they are others.
-            undeclared = key not in self._declared or self._db != self._home_db
-            if undeclared and is_locked is not None and is_locked(self._db, key, plan.write):
-                first = not self.final and self._db == self._home_db
-                if first and view.store.borrowed is None:
-                    raise NeedKeys([key])
-                if view.store.borrowed is None or (self._db, key) not in view.store.borrowed:
-                    return self._refuse(errors.script_key_locked().encode())
+            places = places_of(plan.command, argv, self._db, self._store.count)
+        for db, key in places:
+            if not self._has(plan, db, key):
+                if trial.sealed:
+                    return self._refuse(errors.script_sealed().encode())
+                self._lack(db, key)
+        lent = self._store.borrowed
+        if lent is not None and lent.emptied:
+            for db, key in places:
+                trial.pretend(db, key)
+        if plan.write:
+            for db, key in places:
+                trial.keep(db, key, intact=plan.takes_all)
+        if plan.command.name == SENDS:
+            if self.need is not None:
+                raise self.need.raised()
+            trial.sealed = True
         return None
 
-    def _foreign_there(self, key: bytes, db: int | None) -> bytes | None:
-        """The same of the key that a command writes to in a database which it names."""
-        if db is None or db == self._db or not 0 <= db < self._store.count:
-            return None
+    def _has(self, plan: _Plan, db: int, key: bytes) -> bool:
+        """Tell whether a key is here, for this run."""
+        lent = self._store.borrowed
+        is_own = key_slot(key) in self._store.slots
+        if lent is not None:
+            if lent.has(db, key) or (is_own and lent.everything):
+                return True
+            return plan.asks_no_value and lent.has_names(db)
+        # Declared keys were waited for; in another database they are others.
+        declared = key in self._declared and db == self._home_db
+        return is_own and (declared or not self._is_locked(db, key, plan.write))
+
+    def _is_locked(self, db: int, key: bytes, write: bool) -> bool:
         is_locked = self._around.is_locked
-        if not self._store.view(db).owns(key):
-            return self._refuse(errors.script_foreign_key().encode())
-        borrowed = self._store.borrowed
-        if borrowed is not None and (db, key) in borrowed:
-            return None
-        if is_locked is not None and is_locked(db, key, True):
-            return self._refuse(errors.script_key_locked().encode())
-        return None
+        return is_locked is not None and is_locked(db, key, write)
+
+    def _lack(self, db: int, key: bytes) -> None:
+        """Note that a key is lacking, and go on as if it were missing, or as a stand-in of it is:
+        so the next run asks for all that this one finds out. Raises: NeedKeys.
+        """
+        self._note(db, key)
+        if key_slot(key) in self._store.slots:
+            if self._store.borrowed is None or self._is_locked(db, key, True):
+                raise self._needed().raised()  # what is there is not to be seen yet
+            return
+        assert self._trial is not None
+        self._trial.pretend(db, key)
+
+    def _note(self, db: int, key: bytes) -> None:
+        lent = self._store.borrowed
+        self._needed().keys[db if lent is None else lent.origin(db), key] = None
+
+    def _needed(self) -> _Need:
+        if self.need is None:
+            self.need = _Need()
+            self._calls_left = MAX_CALLS_TO_FIND_KEYS
+        return self.need
 
     def _run(self, plan: _Plan, argv: list[bytes], first: Any) -> bytes:
         """Call a handler, and put its effects aside."""
@@ -368,15 +465,25 @@ class ScriptRun:
             command.failed += 1
             self._around.count_error(error.text)
             reply = error.encode()
+        except NeedKeys as more:  # of SORT
+            for db, key in more.keys:
+                self._note(db, key)
+            raise self._needed().raised() from None
         dirty, effects = store.dirty, store.effects
         if dirty or effects:
             self._take(dirty, [tuple(argv)] if effects is None else effects)
         return reply
 
+    def _run_tracked(self, plan: _Plan, argv: list[bytes], first: Any) -> bytes:
+        """The same for a client that tracks: what the calls read, it has read."""
+        reply = ScriptRun._run(self, plan, argv, first)
+        self._store.tracking.ran(plan.command, argv)
+        return reply
+
     def _take(self, dirty: int, effects: list[tuple[bytes, ...]]) -> None:
         """Put the effects of a call aside."""
         self._dirty += dirty
-        self.wrote = self.final = True
+        self.wrote = True
         if self._selected != self._db:
             self._effects.append((b"SELECT", b"%d" % self._db))
             self._selected = self._db
@@ -396,22 +503,18 @@ class ScriptRun:
         if command.scope is Scope.CLIENT:
             return self._run_for_client(plan, argv, server)
         if command.scope is Scope.KEYSPACE and not (command.spanning or command.route):
-            if self._check_keys:
-                refusal = self._foreign(plan, argv)
+            if self._trial is not None:
+                refusal = self._reach(plan, argv)
                 if refusal is not None:
                     return refusal
             return self._run(plan, argv, self._view)
         spanning = command.spanning
-        if server.workers > 1 and spanning is not None and spanning.slot is not None:
-            slot = spanning.slot(*argv[command.skip :])
-            db = self._view.db
-            # Under locks of the script's own, others' can't be told from them.
-            if slot is not None and slot in db.slots and self._view.store.borrowed is None:
-                if db.read[slot] is None:
-                    return self._refuse(errors.script_key_locked().encode())
-                return self._run(plan, argv, self._view)
-        if server.workers > 1 or (spanning is not None and spanning.supervisor):
-            return self._refuse(errors.script_spans_partitions(command.name).encode())
+        if spanning is not None and (
+            spanning.supervisor or (self._trial is not None and command.scope is Scope.SERVER)
+        ):
+            return self._refuse(errors.script_spans_processes(command.name).encode())
+        if self._trial is not None:
+            return self._run_wide(plan, argv)
         if spanning is None or spec.keys:
             return self._run(plan, argv, self._view)
         store = self._store
@@ -422,6 +525,60 @@ class ScriptRun:
             self._take(dirty, [tuple(argv)] if effects is None else effects)
         return reply
 
+    def _run_wide(self, plan: _Plan, argv: list[bytes]) -> bytes:
+        """Run a command over whole databases: where all is locked, and here as far as it has to be.
+
+        Raises: NeedKeys.
+        """
+        command, store = plan.command, self._store
+        lent, trial = store.borrowed, self._trial
+        assert trial is not None
+        if lent is None and self._has_slot(command, argv):
+            return self._run(plan, argv, self._view)
+        listed = self._listed(command, argv)
+        everything = lent is not None and lent.everything
+        if not everything or any(not lent.has_names(db) for db in listed if lent is not None):
+            if trial.sealed:
+                return self._refuse(errors.script_sealed().encode())
+            need = self._needed()
+            need.everything = True
+            need.names.update([db if lent is None else lent.origin(db) for db in listed])
+            raise need.raised()
+        assert lent is not None
+        flushed = _FLUSHED.get(command.name)
+        emptied = () if flushed is None else flushed(self._db, store.count)
+        for db in emptied:
+            if len(emptied) == 1 or store.has_database(db):
+                lent.is_whole = True
+                store.database(db).make_whole()
+        reply = self._run(plan, argv, self._view)
+        if reply[:1] != b"-":
+            if emptied and not store.dirty:  # there may be keys elsewhere
+                self._take(0, [tuple(argv)])
+            lent.emptied.update([lent.origin(db) for db in emptied])
+            if command.name == _SWAPS:
+                lent.swap(*listed)
+        return reply
+
+    def _has_slot(self, command: Command, argv: list[bytes]) -> bool:
+        """Tell whether a command concerns one slot only, which is ours and which nobody holds."""
+        spanning = command.spanning
+        if spanning is None or spanning.slot is None:
+            return False
+        slot = spanning.slot(*argv[command.skip :])
+        return (
+            slot is not None and slot in self._store.slots and self._view.db.read[slot] is not None
+        )
+
+    def _listed(self, command: Command, argv: list[bytes]) -> tuple[int, ...]:
+        """Return the databases of which all keys have to be here."""
+        if command.name in _FLUSHED:
+            return ()
+        if command.name != _SWAPS:
+            return (self._db,)
+        numbers = [parse_int(word) for word in argv[1:]]
+        return tuple([one for one in numbers if one is not None and 0 <= one < self._store.count])
+
     def _run_for_client(self, plan: _Plan, argv: list[bytes], server: Server) -> bytes:
         """Run a command that wants a client, with one that has only database and protocol."""
         command = plan.command
@@ -430,7 +587,6 @@ class ScriptRun:
             client = self._client = Client(server, 0, b"", b"", -1)
             client.authenticated = True
         client.db, client.resp = self._db, self.resp
-        self.final |= command.name in _TELLS
         command.calls += 1
         try:
             reply = command.handler(client, *argv[command.skip :])
@@ -498,7 +654,11 @@ class ScriptRun:
         if not 0 <= level <= 3:
             raise RaisedError(b"ERR Invalid log level.", RaisedError.TABLE)
         texts = [argument_text(arg) for arg in args[1:]]
-        self._around.log_script(level, b" ".join(texts))
+        log, text = self._around.log_script, b" ".join(texts)
+        if self._trial is None:
+            log(level, text)
+        else:
+            self._trial.tell(log, level, text)
 
 
 def _integer(value: Value) -> int:

@@ -23,6 +23,7 @@ from shoal.worker.scripting.runs import (
     Lua,
     check_may_write,
     reply_of_result,
+    run_to_end,
 )
 
 if TYPE_CHECKING:
@@ -333,13 +334,7 @@ class Functions:
         runtime = lua.runtime
         lua.run.begin(ks, args[:count], read_only, function.name)
         lua.run.command = (b"FCALL", name, numkeys, *args)
-        try:
-            result = runtime.call(function.number, args[:count], args[count:])
-        except OutOfMemoryError:
-            lua.drop()
-            raise errors.script_out_of_memory() from None
-        finally:
-            lua.run.end()
+        result = run_to_end(lua, lambda: runtime.call(function.number, args[:count], args[count:]))
         return reply_of_result(lua, result, function.name)
 
 

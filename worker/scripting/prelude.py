@@ -269,8 +269,9 @@ local function library(name, from)
 end
 
 local slow = c_function("slow")
+local outside = {}  -- what runs a script, and is no part of it
 local function on_count()
-  if leaving then return end
+  if leaving or outside[getinfo(2, "f").func] then return end
   if not ended then
     ended = slow() or false
     local at = ended and getinfo(2, "Sl")
@@ -948,6 +949,8 @@ end
 local function call_with(id, count, ...)
   return call_function(id, lists(count, ...))
 end
+
+outside[run], outside[run_lists], outside[call_function], outside[finish] = true, true, true, true
 
 local function load_library(f)
   ended = false

@@ -11,7 +11,7 @@ from shoal.proto.numbers import parse_int
 from shoal.proto.replies import Reply
 from shoal.worker.scripting.api import ScriptRun, Surroundings
 from shoal.worker.scripting.convert import TwoReplies, double_text, integer_text, reply_of
-from shoal.worker.scripting.engine import MEMORY_ERROR, Runtime
+from shoal.worker.scripting.engine import MEMORY_ERROR, OutOfMemoryError, Runtime
 from shoal.worker.scripting.libraries import Libraries
 from shoal.worker.scripting.prelude import ENCODED, ENDED
 
@@ -23,6 +23,10 @@ FLAGS: Final = (
     b"allow-cross-slot-keys",
 )
 """What a script may say of itself, in the order in which Redis lists it."""
+
+
+# Why a run ends that goes on only to find out what it needs; nobody hears it.
+_FOUND_OUT: Final = b"ERR the script needs more keys"
 
 
 class Lua:
@@ -75,6 +79,8 @@ class Lua:
         return self.run.resp
 
     def _slow(self) -> bytes | None:
+        if self.run.need is not None:
+            return _FOUND_OUT
         return self._around.busy(self.run)
 
     def drop(self) -> None:
@@ -89,6 +95,26 @@ class Lua:
     def stands(self) -> bool:
         """Whether there is a runtime at the moment."""
         return self._runtime is not None
+
+
+def run_to_end(lua: Lua, start: Callable[[], Any]) -> Any:
+    """Let a run that has begun go on to its end, and return what it gives.
+
+    Raises: NeedKeys, when the run was taken back; ReplyError.
+    """
+    run = lua.run
+    result = None
+    try:
+        result = start()
+    except OutOfMemoryError:
+        lua.drop()
+        if run.need is None:
+            raise errors.script_out_of_memory() from None
+    finally:
+        run.end()
+    if run.need is not None:
+        raise run.need.raised()
+    return result
 
 
 def reply_of_result(lua: Lua, result: Any, name: bytes) -> Reply:

@@ -23,6 +23,7 @@ from shoal.worker.scripting.runs import (
     check_may_write,
     keys_count,
     reply_of_result,
+    run_to_end,
     shebang_flags,
 )
 
@@ -247,13 +248,7 @@ class Scripting:
             script.function, script.life = self._compiled(script), lua.life
         run = lua.run
         run.begin(ks, keys, read_only, script.sha)
-        try:
-            result = runtime.run(script.function, keys, args)
-        except OutOfMemoryError:
-            self._lua.drop()
-            raise errors.script_out_of_memory() from None
-        finally:
-            run.end()
+        result = run_to_end(lua, lambda: runtime.run(script.function, keys, args))
         return reply_of_result(lua, result, script.sha)
 
 

@@ -68,6 +68,17 @@ def copy_value(value: Any) -> Any:
     return value.copy()
 
 
+def twin_of(value: Any) -> Any:
+    """Return a copy of a stored value that stands for it at its key, its expire time included."""
+    if value.__class__ is bytes:
+        return value
+    if value.__class__ is String:
+        return String(copy_value(value), value.expire_ms)
+    twin = value.copy()
+    twin.expire_ms = value.expire_ms
+    return twin
+
+
 def is_big(value: Any) -> bool:
     """Tell whether freeing a stored value takes long enough to be left for later."""
     if value.__class__ is bytes or value.__class__ is String:

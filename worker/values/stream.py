@@ -662,6 +662,44 @@ class Stream:
             assert last is None or last.ids is None or last in self._nodes, "a node that is gone"
 
 
+# An effect that is no command: key, then `length` and `first_id` of a stream of which there are
+# some entries only.
+COUNTED: Final = b"\3"
+
+
+class Excerpt(Stream):
+    """What a reader needs of a stream: some entries and groups, and all the counters, so that a
+    group's are as they would be with the whole of it.
+    """
+
+    __slots__ = ("_whole",)
+
+    def __init__(self, whole: Stream) -> None:
+        """Begin without any entry or group."""
+        super().__init__()
+        self.last_id, self.max_deleted_id = whole.last_id, whole.max_deleted_id
+        self.entries_added = whole.entries_added
+        self._whole = whole
+
+    def take(self, runs: Iterable[Run]) -> None:
+        """Copy the entries of some runs of the whole; they may overlap."""
+        found = {
+            entry_id: (names, item)
+            for names, ids, items in runs
+            for entry_id, item in zip(ids, items, strict=True)
+        }
+        for entry_id in sorted(found):
+            fields = fields_of(*found[entry_id])
+            self.append(entry_id, tuple(fields), sum(map(len, fields)))
+        self.last_id, self.entries_added = self._whole.last_id, self._whole.entries_added
+
+    def commands(self, key: bytes) -> Iterator[tuple[bytes, ...]]:
+        """Yield what rebuilds it, an effect that is no command last."""
+        yield from super().commands(key)
+        whole = self._whole
+        yield COUNTED, key, b"%d" % whole.length, b"%d" % whole.first_id
+
+
 def fields_of(names: tuple[bytes, ...], item: Item) -> list[bytes]:
     """Return names and values of an entry, alternating; `names` are those of its node."""
     if isinstance(item, bytes):

@@ -77,7 +77,7 @@ class Script:
 def spread(script: Script) -> Script:
     """Return a script whose keys have no hash tag, some of its commands in MULTI or called by EVAL.
 
-    Commands that may block are refused if their keys lie in several partitions, but not in there.
+    Commands that may block are left out.
     SORT of a sorted set changes its encoding, which a set that was only lent does not keep.
     """
     steps = [

@@ -10,9 +10,8 @@ from dramatiq.results.backends import RedisBackend
 from support.programs import URL
 
 # Dramatiq's script declares one key, its namespace, and makes up others after it has written to
-# the first. The hash tag puts all of them into one partition (docs/programs.md).
-# Every call looks after dead workers, not one in a thousand.
-broker = RedisBroker(url=os.environ[URL], namespace="{dramatiq}", maintenance_chance=1_000_000)
+# the first. Every call looks after dead workers, not one in a thousand.
+broker = RedisBroker(url=os.environ[URL], maintenance_chance=1_000_000)
 broker.add_middleware(Results(backend=RedisBackend(url=os.environ[URL])))
 broker.add_middleware(CurrentMessage())
 dramatiq.set_broker(broker)
