@@ -337,6 +337,7 @@ class Ways:
     span: Callable[[Connection, Command, list[bytes], list[int]], bool]
     span_alone: Callable[[Command, list[bytes], int, int], Reply]
     with_text: Callable[[list[bytes]], list[bytes]]
+    fetch_for_queue: Callable[[Command, list[bytes]], Act | None]
     disk_error: Callable[[], bytes | None]
     now_ms: Callable[[], int]
     slot_peer: Sequence[Peer | None]
@@ -481,6 +482,9 @@ class Transactions:
         if ways.held_by_pause(is_paused_with_writes(command)):
             return None  # where it is held back
         if not transaction.doomed:
+            fetch = ways.fetch_for_queue(command, argv)
+            if fetch is not None:  # the command comes again
+                return None, fetch
             transaction.commands.append((command, argv))
             transaction.odd = True
             if client.input_bytes > transaction.limit_at and self._is_too_large(client):
