@@ -540,6 +540,17 @@ CACHE: Table = {
                 "EXEC",
             )
         ),
+        "SCRIPT FLUSH",  # brought by the transaction itself
+        on("b", "MULTI"),
+        *(on("b", f"EVALSHA {ONE_SHA} 1 {key}") for key in "abcdefgh"),
+        on("b", "EVAL 'return 1' 1 a"),
+        *(on("b", f"EVALSHA {ONE_SHA.upper()} 1 {key}") for key in "abcdefgh"),
+        *(on("b", f"EVALSHA_RO {ONE_SHA} 1 {key}") for key in "abcdefgh"),
+        on("b", "EXEC"),
+        "SCRIPT FLUSH",
+        on("b", "MULTI"),  # nothing is left of the one before
+        *(on("b", f"EVALSHA {ONE_SHA} 1 {key}") for key in "abcdefgh"),
+        on("b", "EXEC"),
         on("e", "MULTI"),
         on("e", f"EVALSHA {ONE_SHA}"),
         on("e", f"EVALSHA {ONE_SHA} 0"),
