@@ -57,6 +57,7 @@ from shoal.worker.hot_streams import HotStreams
 from shoal.worker.hot_values import HotValues
 from shoal.worker.multi import (
     NEED,
+    Act,
     Spread,
     StandIn,
     Transaction,
@@ -328,6 +329,7 @@ class Dispatcher:
             span=self._span,
             span_alone=self._span_alone,
             with_text=self._with_text,
+            fetch_for_queue=self._fetch_for_queue,
             disk_error=lambda: self.disk_error,
             now_ms=lambda: self.now_ms,
             slot_peer=self._slot_peer,
@@ -1981,7 +1983,7 @@ class Dispatcher:
         if command.name in (b"evalsha", b"evalsha_ro"):
             sha = argv[1]
             if self._scripting.body_of(sha) is None:
-                if len(sha) == 40 and not self._scripting.is_absent(sha):
+                if self._scripting.is_to_be_asked_for(sha):
                     return self._fetch_script(conn, sha)
                 return self._route(conn, command, argv)
             keys = [argv[at] for at in command.spec.key_positions(argv)]
@@ -2011,6 +2013,21 @@ class Dispatcher:
         if body is None:
             return argv
         return [b"EVAL" if name == b"evalsha" else b"EVAL_RO", body, *argv[2:]]
+
+    def _fetch_for_queue(self, command: Command, argv: list[bytes]) -> Act | None:
+        """Return what asks for the script of an EVALSHA that is about to be queued: EXEC sends its
+        text. None if there is nothing to ask.
+        """
+        if self.server.workers == 1 or command.name not in (b"evalsha", b"evalsha_ro"):
+            return None
+        sha = argv[1]
+        if self._scripting.body_of(sha) is not None or not self._scripting.is_to_be_asked_for(sha):
+            return None
+
+        def fetch(conn: Connection) -> None:
+            self._fetch_script(conn, sha)
+
+        return fetch
 
     def _fetch_script(self, conn: Connection, sha: bytes) -> Stop:
         """Ask all workers for a script that we do not know; the command is tried again then."""

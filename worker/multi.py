@@ -58,6 +58,7 @@ from shoal.worker.registry import (
     resolve,
     spans_databases,
 )
+from shoal.worker.scripting.service import sha_of
 from shoal.worker.tracking import Reader, reader_of, trial_of
 from shoal.worker.trial import Trial
 from shoal.worker.watch import Watches
@@ -85,6 +86,8 @@ _LISTENING: Final = frozenset(
 _SYNCING: Final = frozenset({"debug", "waitaof"})
 # Asks the supervisor.
 _CALLS: Final = "config|set"
+_EVALS: Final = frozenset({b"eval", b"eval_ro"})
+_EVALS_OF_SHAS: Final = {b"evalsha": b"EVAL", b"evalsha_ro": b"EVAL_RO"}
 _CONTEXT_CHANGERS: Final = frozenset({"select", "hello", "auth"})
 _TRACKING_CHANGERS: Final = frozenset({"client|tracking", "client|caching"})
 _EXECS: Final = (b"EXEC", b"exec")
@@ -109,6 +112,7 @@ class Transaction:
 
     Attributes:
         commands: the queue; always the same list.
+        brought: the texts of the scripts of its EVALs, by name, with several workers.
         odd: it holds more than commands of one key.
         failed: a command was refused: EXEC will be too; failed_writes: it had queued what CLIENT
             PAUSE WRITE holds back.
@@ -120,6 +124,7 @@ class Transaction:
     """
 
     __slots__ = (
+        "brought",
         "careful",
         "client",
         "commands",
@@ -149,6 +154,7 @@ class Transaction:
         """
         self.client = client
         commands = self.commands = list[Step]()
+        self.brought: dict[bytes, bytes] = {}
         self.limit_at = 0
         self.odd = self.doomed = self.failed = self.failed_writes = False
         self.outside: Hot
@@ -170,6 +176,19 @@ class Transaction:
         self.plain: Hot = lambda _: queue
         self.careful: Hot = lambda _: lambda argv: queue_carefully(client, argv)
 
+    def with_own_text(self, command: Command, argv: list[bytes]) -> list[bytes]:
+        """Return an EVALSHA of a script that an earlier EVAL of the queue brings as an EVAL: they
+        may run in different workers.
+        """
+        if not self.odd:  # the first out of the ordinary in this transaction
+            self.brought.clear()
+        if command.name not in _EVALS_OF_SHAS:
+            if command.name in _EVALS:
+                self.brought[sha_of(argv[1])] = argv[1]
+            return argv
+        text = self.brought.get(argv[1].lower())
+        return argv if text is None else [_EVALS_OF_SHAS[command.name], text, *argv[2:]]
+
     def begin(self, limit_at: int, *, doomed: bool) -> None:
         """Begin anew, with an empty queue; arguments as the attributes."""
         self.limit_at = limit_at
@@ -183,6 +202,7 @@ class Transaction:
     def free(self) -> None:
         """Break the cycles, as the garbage collector is off: the client has gone."""
         self.commands.clear()
+        self.brought.clear()
         del self.plain, self.careful
 
     def doom(self) -> None:
@@ -337,6 +357,7 @@ class Ways:
     span: Callable[[Connection, Command, list[bytes], list[int]], bool]
     span_alone: Callable[[Command, list[bytes], int, int], Reply]
     with_text: Callable[[list[bytes]], list[bytes]]
+    fetch_for_queue: Callable[[Command, list[bytes]], Act | None]
     disk_error: Callable[[], bytes | None]
     now_ms: Callable[[], int]
     slot_peer: Sequence[Peer | None]
@@ -481,6 +502,12 @@ class Transactions:
         if ways.held_by_pause(is_paused_with_writes(command)):
             return None  # where it is held back
         if not transaction.doomed:
+            if command.scope is Scope.SCRIPT and self.workers > 1:
+                argv = transaction.with_own_text(command, argv)
+                command = resolve(argv)
+                fetch = ways.fetch_for_queue(command, argv)
+                if fetch is not None:  # the command comes again
+                    return None, fetch
             transaction.commands.append((command, argv))
             transaction.odd = True
             if client.input_bytes > transaction.limit_at and self._is_too_large(client):

@@ -523,6 +523,39 @@ CACHE: Table = {
         "EVALSHA abc x",
         f"EVALSHA {NO_SHA}",
     ],
+    # Known to one worker, or to none, when it is queued; queued by clients of several.
+    "EVALSHA in MULTI": [
+        "SCRIPT FLUSH",
+        "EVAL 'return 1' 0",
+        *(
+            on(client, line)
+            for client in "bcd"
+            for line in (
+                "MULTI",
+                *(f"EVALSHA {ONE_SHA} 1 {key}" for key in "abcdefgh"),
+                f"EVALSHA {NO_SHA} 1 a",
+                f"EVALSHA_RO {ONE_SHA.upper()} 0",
+                f"EVALSHA {NO_SHA} 1 a",
+                "EVALSHA abc 0",
+                "EXEC",
+            )
+        ),
+        "SCRIPT FLUSH",  # brought by the transaction itself
+        on("b", "MULTI"),
+        *(on("b", f"EVALSHA {ONE_SHA} 1 {key}") for key in "abcdefgh"),
+        on("b", "EVAL 'return 1' 1 a"),
+        *(on("b", f"EVALSHA {ONE_SHA.upper()} 1 {key}") for key in "abcdefgh"),
+        *(on("b", f"EVALSHA_RO {ONE_SHA} 1 {key}") for key in "abcdefgh"),
+        on("b", "EXEC"),
+        "SCRIPT FLUSH",
+        on("b", "MULTI"),  # nothing is left of the one before
+        *(on("b", f"EVALSHA {ONE_SHA} 1 {key}") for key in "abcdefgh"),
+        on("b", "EXEC"),
+        on("e", "MULTI"),
+        on("e", f"EVALSHA {ONE_SHA}"),
+        on("e", f"EVALSHA {ONE_SHA} 0"),
+        on("e", "EXEC"),
+    ],
     "SCRIPT LOAD": [
         "SCRIPT FLUSH SYNC",
         "SCRIPT LOAD 'return 1'",

@@ -141,9 +141,9 @@ class Scripting:
             self._absent.clear()
         self._absent[sha] = None
 
-    def is_absent(self, sha: bytes) -> bool:
-        """Tell, once, that a script was asked for and nobody had it."""
-        return self._absent.pop(sha, _UNASKED) is not _UNASKED
+    def is_to_be_asked_for(self, sha: bytes) -> bool:
+        """Tell whether to ask the others for a script; not again, once, after nobody had it."""
+        return len(sha) == 40 and self._absent.pop(sha, _UNASKED) is _UNASKED
 
     def flush(self) -> None:
         """Forget all scripts, and what they have left in Lua."""
