@@ -42,7 +42,7 @@ from support.simulated_plan import make_plan
 from support.simulation import Simulation, Variant, failure, failure_of
 
 MUTANT_SEEDS: Final = range(1000)  # a broken rule shows within these, at the latest
-MAX_UNDECIDED: Final = 3  # of a block of seeds: those with too many unknown outcomes
+MAX_UNDECIDED: Final = 8  # of a block of seeds; one or two of a hundred have too many unknowns
 
 
 @pytest.mark.parametrize("seeds", blocks("0-999"), ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")

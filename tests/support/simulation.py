@@ -85,7 +85,7 @@ from support.simulated_store import (
     StoreModel,
 )
 
-MAX_STATES: Final = 20_000  # of the search for an order; most runs need less than a hundred
+MAX_STATES: Final = 4000  # of the search for an order; most runs need less than a hundred
 MAX_STEPS: Final = 10_000  # a run takes about a thousand
 TICK_NS: Final = 20_000_000  # so that everysec, postponed writes and retries happen within a run
 QUIET_TICKS: Final = 60  # of 200 ms, after which nothing is expected to happen any more
