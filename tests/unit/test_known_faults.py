@@ -179,6 +179,29 @@ def _some(mesh: Mesh, random: Random, count: int) -> None:
             random.choice(steps)()
 
 
+def test_an_exec_of_a_dead_home_is_not_taken_for_its_successors() -> None:
+    """It waits for a lock, its home dies, and the successor's first client watches the same key."""
+    mesh = FaultyMesh(2, Random(1))
+    node, client, other = mesh.nodes[0], mesh.connect(1), mesh.connect(0)
+    assert say(mesh, client, f"WATCH {HERE[0]}") == b"+OK\r\n"
+    lock(node, 1, HERE[1], write=False)
+    mesh.coordinator.next_ticket = 2
+    client.send("MULTI", f"SET {HERE[1]} old", f"SET {THERE[0]} old", "EXEC")
+    mesh.turn(mesh.nodes[1])
+    other.send(f"SET {HERE[0]} touched")  # before the LOCK arrives
+    mesh.settle()
+    assert other.take() == b"+OK\r\n"
+    mesh.kill(1)
+    mesh.revive(1)
+    mesh.settle()
+    successor = mesh.connect(1)
+    assert say(mesh, successor, f"WATCH {HERE[0]}") == b"+OK\r\n"
+    node.participant.on_release(1)
+    mesh.come_to_rest()
+    assert say(mesh, other, f"EXISTS {HERE[1]}") == b":0\r\n"
+    assert say(mesh, successor, "MULTI", f"GET {HERE[0]}", "EXEC").endswith(bulk(b"touched"))
+
+
 # -- two databases ---------------------------------------------------------------------------------
 
 

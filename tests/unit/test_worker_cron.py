@@ -27,6 +27,8 @@ class Rhythm:
         worker._loop = cast(Any, SimpleNamespace(close_idle=lambda: self.looks.append(self.now_ms)))
         sampler = SimpleNamespace(sample=lambda _, now_ms: self.samples.append(now_ms))
         worker._server = cast(Any, SimpleNamespace(sampler=sampler))
+        tracking = SimpleNamespace(limit_table=lambda: None)
+        worker._dispatcher = cast(Any, SimpleNamespace(tracking=tracking))
         worker._uplink = cast(Any, SimpleNamespace(messages=[]))
         worker._figures = lambda now_ms: {"at_ms": now_ms}  # type: ignore[method-assign]
 

@@ -34,6 +34,7 @@ class World:
                 peer_drained=nothing,
                 forget_entered=nothing,
                 broker=SimpleNamespace(peer_up=nothing, peer_gone=nothing),
+                tracking=SimpleNamespace(owner_lost=nothing),
             ),
         )
 
