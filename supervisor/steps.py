@@ -89,7 +89,7 @@ class Steps:
     def on_lent(
         self, worker: int, attempt: int, chunk: bytes, last: bool, down: AbstractSet[int]
     ) -> Outgoing:
-        """Take a piece of what a worker lends; the last of attempt 0 says that it is granted."""
+        """Take a piece of what a worker lends; one of attempt 0 says that it is granted."""
         out: Outgoing = []
         executor = self._step.executor
         if attempt == self._attempt and self._begun and worker in self._step.lenders:
@@ -97,7 +97,7 @@ class Steps:
                 out.append((executor, (LOAN, self._number, attempt, worker, chunk, last)))
             if last:
                 self._lent.add(worker)
-        if attempt == RUN and last:
+        if attempt == RUN:  # already the first piece: when the executor dies, no last one comes
             self._granted.add(worker)
         return out + self.advance(down)
 

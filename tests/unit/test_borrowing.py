@@ -438,6 +438,29 @@ def test_a_large_value_moves_in_pieces(fill: list[list[bytes]]) -> None:
     ]
 
 
+@pytest.mark.parametrize("when", range(24))
+def test_an_executor_dies_while_it_is_lent_a_large_value(when: int) -> None:
+    """The lender has said that it is granted, but not all that it lends, and says no more of it."""
+    mesh = MortalMesh(2, Random(when), Coordinator)
+    caller = mesh.connect(0)
+    value = bytes(5 * CHUNK_BYTES)
+    send(caller, [b"SET", FIRST, value])
+    Mesh.settle(mesh)
+    caller.take()
+    send(caller, [b"COPY", FIRST, SECOND])
+    for _ in range(when):
+        for step in mesh.steps()[:1]:
+            step()
+    mesh.kill(1)
+    mesh.revive(1)
+    Mesh.settle(mesh)
+    assert caller.take() == b":1\r\n"
+    send(caller, [b"STRLEN", SECOND])
+    Mesh.settle(mesh)
+    assert caller.take() == b":%d\r\n" % len(value)
+    assert mesh.coordinator.in_flight == 0
+
+
 def _without_key(one: Any, key: bytes) -> Any:
     return tuple(word for word in one if word != key) if isinstance(one, tuple) else one
 
