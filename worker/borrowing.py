@@ -558,7 +558,10 @@ class Borrower:
             return False
         changes, part.changes = part.changes, []
         real = [change for change in changes if change[1][0] not in _NO_CHANGES]
-        if real:  # a command that waits or reads changes nothing, anywhere
+        # A start skips a ticket that is not in the log of each worker that it names. So who has
+        # nothing to log says so too: that a client waits or tracks, or what no log holds, is no
+        # change here, but others may have changed something.
+        if real or (len(participants) > 1 and _may_write(part.command)):
             store.dirty_total += len(real)
             self._log(ticket, participants, real)
         for db, argv in changes:
@@ -568,6 +571,10 @@ class Borrower:
             elif argv[0] == TRACK:
                 store.tracking.remember(argv[1], int(argv[2]), int(argv[3]))
         return True
+
+
+def _may_write(command: Borrowing | Transacted) -> bool:
+    return command.write if isinstance(command, Transacted) else resolve(command.argv).write
 
 
 def _is_wide(argv: Argv) -> bool:

@@ -20,7 +20,7 @@ from shoal.supervisor.coordinator import Coordinator
 from shoal.supervisor.steps import Outgoing
 from shoal.worker.keyspace import Store, expire_of
 from shoal.worker.values import rebuild
-from support.logged_mesh import LoggedMesh
+from support.logged_mesh import DIRECTORY, LoggedMesh
 from support.mesh import NOW_MS, Caller, Mesh, Node, lock
 from support.seeds import repeat
 
@@ -548,6 +548,33 @@ def test_of_a_stream_only_what_is_read_is_lent(line: bytes) -> None:
     assert caller.take()[:1] == b"*"
     assert lent
     assert sum(lent) < 2000
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"XREADGROUP GROUP g c STREAMS %b %b > 0",  # of the second nothing that a log holds
+        b"XREADGROUP GROUP g new BLOCK 0 STREAMS %b %b > >",  # one new consumer
+    ],
+)
+def test_who_has_nothing_to_log_logs_the_ticket_too(words: bytes) -> None:
+    """A start would skip it otherwise, and cut what comes behind."""
+    mesh = LoggedMesh(2)
+    caller = two_streams(mesh, 2 if b"BLOCK" in words else 4)
+    if b"BLOCK" in words:
+        for key in (FIRST, SECOND):
+            send(caller, [b"XGROUP", b"SETID", key, b"g", b"$"])
+        send(caller, [b"XGROUP", b"CREATECONSUMER", FIRST, b"g", b"new"])
+        mesh.settle()
+    send(caller, (words % (FIRST, SECOND)).split())
+    mesh.settle()
+    found = []
+    for node in mesh.nodes:
+        mesh.write_log(node)
+        lines = mesh.disks[node.index].data(f"{DIRECTORY}/log").split(b"\r\n")
+        found.append([line for line in lines if line.startswith(b"#TICKET")])
+    assert found[0] == found[1]
+    assert found[0]
 
 
 # -- what ends its executor ------------------------------------------------------------------------
