@@ -1696,17 +1696,29 @@ class Dispatcher:
 
     def _borrow(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
         """Run a command over several partitions that needs their values together."""
+        if not command.blocks:
+            return self._start_borrowing(conn, command, argv)
         if conn.waiting:  # a barrier: all our earlier commands first
             return self._block(conn, Block.REPLY, retry=True)
-        client = conn.client
-        *_, reader = split_context(conn.context)
+        db, resp, reader = split_context(conn.context)
         at = self._placeholder(conn)
-        if command.blocks:
-            self._block(conn, Block.KEYS)
-            conn.wait = self.spread_waits.begin(conn, at, command, argv, client.db, client.resp)
-            return True
-        rounds = _Rounds(argv, client.db, reader=reader)
-        self._send_borrowing(conn, at, command, client.resp, rounds)
+        self._block(conn, Block.KEYS)
+        conn.wait = self.spread_waits.begin(conn, at, command, argv, db, resp, reader)
+        return True
+
+    def _start_borrowing(
+        self,
+        conn: Connection,
+        command: Command,
+        argv: list[bytes],
+        extra: tuple[tuple[int, bytes], ...] = (),
+    ) -> Stop:
+        """Run a borrowing command, which is likely to need these keys besides those it names."""
+        if conn.waiting:  # a barrier: all our earlier commands first
+            return self._block(conn, Block.REPLY, retry=True)
+        db, resp, reader = split_context(conn.context)
+        rounds = _Rounds(argv, db, extra, reader=reader)
+        self._send_borrowing(conn, self._placeholder(conn), command, resp, rounds)
         return self._block(conn, Block.REPLY)
 
     def _send_borrowing(
@@ -1891,7 +1903,7 @@ class Dispatcher:
         return lambda: peer.notes.append((handle, READY))
 
     def _try_spread(self, wait: SpreadWait) -> None:
-        rounds = _Rounds(wait.argv, wait.db)
+        rounds = _Rounds(wait.argv, wait.db, reader=wait.reader)
         self._send_borrowing(wait.conn, wait.at, wait.command, wait.resp, rounds, wait)
         wait.ref = self._last_ref
 
@@ -1991,18 +2003,10 @@ class Dispatcher:
                 argv = self._with_text(argv)
                 command = resolve(argv)
         if self._learned:
-            db = conn.client.db
-            extra = self._learned.keys_of(_call_of(command, argv, db))
+            extra = self._learned.keys_of(_call_of(command, argv, conn.client.db))
             if extra:
-                return self._start_with(conn, command, _Rounds(argv, db, extra))
+                return self._start_borrowing(conn, command, argv, extra)
         return self._route(conn, command, argv)
-
-    def _start_with(self, conn: Connection, command: Command, rounds: _Rounds) -> Stop:
-        """Run a script that is likely to need more than it declares."""
-        if conn.waiting:  # a barrier, as in front of every spanning command
-            return self._block(conn, Block.REPLY, retry=True)
-        self._send_borrowing(conn, self._placeholder(conn), command, conn.client.resp, rounds)
-        return self._block(conn, Block.REPLY)
 
     def _with_text(self, argv: list[bytes]) -> list[bytes]:
         """Return an EVALSHA as the EVAL of its script, if we know that."""

@@ -34,6 +34,7 @@ from shoal.worker.registry import Command, Wait
 
 if TYPE_CHECKING:
     from shoal.worker.connection import Connection
+    from shoal.worker.tracking import Reader
 
 
 class SpreadWait:
@@ -41,6 +42,7 @@ class SpreadWait:
 
     Attributes:
         conn, at: its client, and the reply's place; command, argv, db, resp: what is tried.
+        reader: that client, if it tracks (`worker/tracking.py`).
         handle: its name at the owners.
         kind, keys: what it waits for; empty before the first try has ended.
         workers: the owners that have entered it; empty before the first try has ended.
@@ -61,6 +63,7 @@ class SpreadWait:
         "handle",
         "keys",
         "kind",
+        "reader",
         "ref",
         "resp",
         "waiter",
@@ -75,11 +78,13 @@ class SpreadWait:
         argv: list[bytes],
         db: int,
         resp: int,
+        reader: Reader | None,
         handle: int,
     ) -> None:
         """Describe a command that is about to be tried."""
         self.conn, self.at = conn, at
         self.command, self.argv, self.db, self.resp = command, argv, db, resp
+        self.reader = reader
         self.handle = handle
         self.kind = b""
         self.keys: tuple[bytes, ...] = ()
@@ -134,10 +139,11 @@ class SpreadWaits:
         argv: list[bytes],
         db: int,
         resp: int,
+        reader: Reader | None,
     ) -> SpreadWait:
         """Try a command for the first time."""
         self._last_handle += 1
-        wait = SpreadWait(conn, at, command, argv, db, resp, self._last_handle)
+        wait = SpreadWait(conn, at, command, argv, db, resp, reader, self._last_handle)
         self._waits[wait.handle] = wait
         self._try(wait)
         return wait

@@ -14,10 +14,12 @@ from support.differential import (
     Compare,
     Step,
     Table,
+    blocked,
     cases,
     mask,
     on,
     reply,
+    sends,
     unordered,
 )
 from support.raw import pack
@@ -37,6 +39,16 @@ def pipeline(*lines: str, replies: int, client: str = "a") -> Step:
     return Step(" | ".join(lines), data, replies, client)
 
 
+def in_any_order(count: int) -> Step:
+    """Read a reply and the pushes around it: with several workers they come by two ways."""
+
+    def pieces(data: bytes) -> list[bytes]:
+        return sorted(re.split(rb"(>2\r\n\$10\r\ninvalidate\r\n\*1\r\n\$\d+\r\n.*?\r\n)", data))
+
+    step = reply(count)
+    return Step(step.shown, step.data, count, "a", alike=lambda a, b: pieces(a) == pieces(b))
+
+
 def figures(line: str) -> Step:
     """Compare what the reply says about tracking: the fields of INFO, or of CLIENT LIST."""
 
@@ -51,6 +63,10 @@ def told(*steps: Step | str) -> Case:
     """A case in which pushes are told, so of RESP3, whose connection a tracks."""
     return Case("CLIENT TRACKING ON", *steps, resp=3)
 
+
+READ_ALL = (
+    "EVAL \"for _, k in ipairs(ARGV) do redis.call('GET', k) end\" 1 {t}h {t}i {t}j {t}k {t}l"
+)
 
 OPTIONS: Table = {
     "off at first": ["CLIENT GETREDIR", "CLIENT TRACKINGINFO", "CLIENT TRACKING OFF"],
@@ -359,6 +375,25 @@ TOLD: Table = {
         *(on("c", "CLIENT TRACKING ON"), on("c", "LLEN {t}q"), "LLEN {t}q"),
         *(on("b", "RPUSH {t}q 1"), reply(), on("c", reply()), "LLEN {t}q", on("b", "BLPOP {t}q 0")),
         reply(),
+    ),
+    "streams that are waited for": told(
+        *(f"XADD {{t}}{key} 1 f v" for key in "ijkl"),
+        *("XREAD BLOCK 0 STREAMS {t}i {t}j {t}k {t}l 0 0 0 0", on("b", "XADD {t}l 2 f v"), reply()),
+        *("XREAD BLOCK 0 STREAMS {t}i {t}j {t}k {t}l 0 0 0 0", on("b", "XADD {t}i 2 f v"), reply()),
+        *(sends("XREAD BLOCK 0 STREAMS {t}i {t}j {t}k {t}l $ $ $ $"), blocked(1)),
+        *(on("b", "XADD {t}k 2 f v"), in_any_order(2), on("b", "XADD {t}k 3 f v"), reply()),
+        *(on("b", "XADD {t}j 2 f v"), reply(), "PING"),
+    ),
+    "what a client pops itself, with NOLOOP": Case(
+        *("CLIENT TRACKING ON NOLOOP", "RPUSH {t}k 1", "LLEN {t}k", "LLEN {t}i", "LLEN {t}j"),
+        *("BLPOP {t}i {t}j {t}k {t}l 0", sends("BLPOP {t}i {t}j {t}k {t}l 0"), blocked(1)),
+        *(on("b", "RPUSH {t}l 1"), reply(), "PING"),
+        resp=3,
+    ),
+    "what a script uses, declared or not, again and again": told(
+        *[READ_ALL] * 5,
+        *(on("b", "SET {t}k 1"), reply(), READ_ALL, on("b", "SET {t}k 2"), reply()),
+        *(on("b", "SET {t}l 1"), reply(), READ_ALL, on("b", "SET {t}l 2"), reply(), "PING"),
     ),
     "fields of a hash that expire": told(
         *("HSET {t}h f 1 g 2", "HGETALL {t}h", on("b", "HPEXPIRE {t}h 1 FIELDS 1 f"), reply()),
