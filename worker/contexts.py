@@ -15,7 +15,7 @@ from shoal.proto import errors
 from shoal.proto.replies import bulk
 from shoal.proto.spec import CommandFlag
 from shoal.worker.monitor import command_line, is_shown, shown_db
-from shoal.worker.registry import COMMANDS, Command, find
+from shoal.worker.registry import COMMANDS, MAY_REPLICATE, Command, find
 
 if TYPE_CHECKING:
     from shoal.worker.broker import Broker
@@ -38,16 +38,6 @@ _ALLOWED: Final = frozenset(
     }
 )
 _READS_OR_WRITES: Final = CommandFlag.WRITE | CommandFlag.READONLY | CommandFlag.MAY_REPLICATE
-
-MAY_REPLICATE: Final = frozenset({b"publish", b"spublish", b"pfcount"})
-"""What counts as a write without being one, for CLIENT PAUSE and for a client that runs MONITOR;
-COMMAND does not tell.
-"""
-
-
-def is_paused_with_writes(command: Command) -> bool:
-    """Tell whether CLIENT PAUSE WRITE holds a command back."""
-    return command.write or command.name in MAY_REPLICATE
 
 
 def find_for(

@@ -94,12 +94,13 @@ from shoal.worker.registry import (
     Scope,
     Wait,
     is_wide,
+    may_change,
     resolve,
     spans_databases,
 )
 from shoal.worker.scripting.api import ScriptRun
 from shoal.worker.scripting.learned import Call, Learned
-from shoal.worker.scripting.service import scripting_of
+from shoal.worker.scripting.service import EVALS_OF_SHAS, scripting_of, with_text
 from shoal.worker.server import Server
 from shoal.worker.spread_wait import SpreadWait, SpreadWaits
 from shoal.worker.tracking import TRACKING_NOTES, Reader, Surroundings, Tracking, reader_of
@@ -512,7 +513,8 @@ class Dispatcher:
                         conn.waiting += hops
                         hops = 0
                         if reply[0] is None:  # MULTI, EXEC, a client that tracks
-                            fused = reply[1](conn)
+                            reply[1](conn)
+                            fused = None  # it keeps account of itself
                         else:
                             self._reply(conn, reply[0])
                         if conn.blocked:
@@ -645,7 +647,7 @@ class Dispatcher:
 
     def held_by_pause(self, command: Command) -> bool:
         """Tell whether CLIENT PAUSE holds a command back now."""
-        return self._held_by_pause(contexts.is_paused_with_writes(command))
+        return self._held_by_pause(may_change(command))
 
     def _held_by_pause(self, write: bool) -> bool:
         pause = self.server.pause
@@ -1992,11 +1994,11 @@ class Dispatcher:
         self.script_conn = conn
         if self.server.workers == 1:
             return self._route(conn, command, argv)
-        if command.name in (b"evalsha", b"evalsha_ro"):
+        if command.name in EVALS_OF_SHAS:
             sha = argv[1]
+            if self._scripting.is_to_be_asked_for(sha):
+                return self._fetch_script(conn, sha)
             if self._scripting.body_of(sha) is None:
-                if self._scripting.is_to_be_asked_for(sha):
-                    return self._fetch_script(conn, sha)
                 return self._route(conn, command, argv)
             keys = [argv[at] for at in command.spec.key_positions(argv)]
             if self._learned or any(self._slot_peer[key_slot(key)] is not None for key in keys):
@@ -2010,28 +2012,21 @@ class Dispatcher:
 
     def _with_text(self, argv: list[bytes]) -> list[bytes]:
         """Return an EVALSHA as the EVAL of its script, if we know that."""
-        name = argv[0].lower()
-        if name not in (b"evalsha", b"evalsha_ro"):
+        if argv[0].lower() not in EVALS_OF_SHAS:
             return argv
-        body = self._scripting.body_of(argv[1])
-        if body is None:
-            return argv
-        return [b"EVAL" if name == b"evalsha" else b"EVAL_RO", body, *argv[2:]]
+        text = self._scripting.body_of(argv[1])
+        return argv if text is None else with_text(argv, text)
 
     def _fetch_for_queue(self, command: Command, argv: list[bytes]) -> Act | None:
         """Return what asks for the script of an EVALSHA that is about to be queued: EXEC sends its
         text. None if there is nothing to ask.
         """
-        if self.server.workers == 1 or command.name not in (b"evalsha", b"evalsha_ro"):
+        if self.server.workers == 1 or command.name not in EVALS_OF_SHAS:
             return None
         sha = argv[1]
-        if self._scripting.body_of(sha) is not None or not self._scripting.is_to_be_asked_for(sha):
+        if not self._scripting.is_to_be_asked_for(sha):
             return None
-
-        def fetch(conn: Connection) -> None:
-            self._fetch_script(conn, sha)
-
-        return fetch
+        return lambda conn: self._fetch_script(conn, sha)
 
     def _fetch_script(self, conn: Connection, sha: bytes) -> Stop:
         """Ask all workers for a script that we do not know; the command is tried again then."""

@@ -43,7 +43,6 @@ from shoal.proto.slots import key_slot, slot_range
 from shoal.proto.spec import CommandFlag
 from shoal.worker.client import Client, Link, ReplyMode
 from shoal.worker.connection import Block, Connection
-from shoal.worker.contexts import is_paused_with_writes
 from shoal.worker.exec_plan import Plan, plan_of
 from shoal.worker.peers import NUMBERS_PER_LIFE, TOUCHED, Context, Peer, split_context
 from shoal.worker.registry import (
@@ -55,10 +54,11 @@ from shoal.worker.registry import (
     Scope,
     find,
     is_wide,
+    may_change,
     resolve,
     spans_databases,
 )
-from shoal.worker.scripting.service import sha_of
+from shoal.worker.scripting.service import EVALS_OF_SHAS, sha_of, with_text
 from shoal.worker.tracking import Reader, reader_of, trial_of
 from shoal.worker.trial import Trial
 from shoal.worker.watch import Watches
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 Hot = Callable[[bytes], Any]
 # What `Dispatcher.run_batch` takes from a fused command: a reply; one to be given the generic way;
 # what to do with the connection; None for the generic way.
-Act = Callable[[Connection], None]
+Act = Callable[[Connection], object]
 Queued = bytes | tuple[bytes] | tuple[None, Act] | None
 Step = tuple[Command, list[bytes]]
 
@@ -87,7 +87,6 @@ _SYNCING: Final = frozenset({"debug", "waitaof"})
 # Asks the supervisor.
 _CALLS: Final = "config|set"
 _EVALS: Final = frozenset({b"eval", b"eval_ro"})
-_EVALS_OF_SHAS: Final = {b"evalsha": b"EVAL", b"evalsha_ro": b"EVAL_RO"}
 _CONTEXT_CHANGERS: Final = frozenset({"select", "hello", "auth"})
 _TRACKING_CHANGERS: Final = frozenset({"client|tracking", "client|caching"})
 _EXECS: Final = (b"EXEC", b"exec")
@@ -182,12 +181,12 @@ class Transaction:
         """
         if not self.odd:  # the first out of the ordinary in this transaction
             self.brought.clear()
-        if command.name not in _EVALS_OF_SHAS:
-            if command.name in _EVALS:
-                self.brought[sha_of(argv[1])] = argv[1]
+        if command.name in _EVALS:
+            self.brought[sha_of(argv[1])] = argv[1]
+        if command.name not in EVALS_OF_SHAS:
             return argv
         text = self.brought.get(argv[1].lower())
-        return argv if text is None else [_EVALS_OF_SHAS[command.name], text, *argv[2:]]
+        return argv if text is None else with_text(argv, text)
 
     def begin(self, limit_at: int, *, doomed: bool) -> None:
         """Begin anew, with an empty queue; arguments as the attributes."""
@@ -231,9 +230,7 @@ class Transaction:
     @property
     def is_paused_with_writes(self) -> bool:
         """Whether CLIENT PAUSE WRITE holds its EXEC back."""
-        return self.failed_writes or any(
-            is_paused_with_writes(command) for command, _ in self.commands
-        )
+        return self.failed_writes or any(may_change(command) for command, _ in self.commands)
 
     @property
     def size_bytes(self) -> int:
@@ -499,7 +496,7 @@ class Transactions:
             if entry is not None and entry.spec.name == "exec":
                 self.discard(client)
             return (error.encode(),)
-        if ways.held_by_pause(is_paused_with_writes(command)):
+        if ways.held_by_pause(may_change(command)):
             return None  # where it is held back
         if not transaction.doomed:
             if command.scope is Scope.SCRIPT and self.workers > 1:

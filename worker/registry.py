@@ -368,6 +368,17 @@ def every_command() -> Iterator[Command]:
         yield from entry.subcommands.values()
 
 
+MAY_REPLICATE: Final = frozenset({b"publish", b"spublish", b"pfcount"})
+"""What counts as a write without being one: a flag of Redis's that COMMAND does not tell."""
+
+
+def may_change(command: Command) -> bool:
+    """Tell whether a command may change keys, or be logged: whether CLIENT PAUSE WRITE holds it
+    back, and a script that only reads may not call it.
+    """
+    return command.write or command.name in MAY_REPLICATE
+
+
 def is_wide(command: Command) -> bool:
     """Tell whether a command runs in every partition."""
     return command.spanning is not None and not command.spec.keys

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shoal.proto.slots import key_slot
 from shoal.worker.keyspace import expire_of
+from shoal.worker.registry import may_change
 from shoal.worker.undo import undo_of
 from shoal.worker.values import is_big, twin_of
 
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from shoal.worker.registry import Command
 
 
-# To a read-only script these are writes too (MAY_REPLICATE, a flag that COMMAND does not show).
-MAY_REPLICATE: Final = frozenset({b"pfcount", b"publish", b"spublish"})
-
 # These take the whole value away, and leave it as it is.
 _TAKE_ALL: Final = frozenset({b"del", b"unlink", b"getdel"})
 
@@ -41,11 +39,6 @@ _CHANGE_EXPIRE: Final = frozenset({b"expire", b"pexpire", b"expireat", b"pexpire
 
 # What goes over the network can't be taken back.
 SENDS: Final = b"migrate"
-
-
-def may_change(command: Command) -> bool:
-    """Tell whether a command may change keys, or be logged."""
-    return command.write or command.name in MAY_REPLICATE
 
 
 def places_of(

@@ -20,10 +20,10 @@ from shoal.proto.replies import encode
 from shoal.proto.slots import key_slot
 from shoal.proto.spec import REDIS_VERSION, CommandFlag
 from shoal.worker.client import Client
-from shoal.worker.registry import LATER, Command, NeedKeys, Scope, Wait, find
+from shoal.worker.registry import LATER, Command, NeedKeys, Scope, Wait, find, may_change
 from shoal.worker.scripting.convert import argument_of, value_of
 from shoal.worker.scripting.engine import RaisedError, Value
-from shoal.worker.trial import SENDS, Trial, may_change, places_of
+from shoal.worker.trial import SENDS, Trial, places_of
 
 if TYPE_CHECKING:
     from shoal.worker.keyspace import Keyspace, Store

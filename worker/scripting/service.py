@@ -55,6 +55,15 @@ class Script:
         self.kept = False
 
 
+EVALS_OF_SHAS: Final = {b"evalsha": b"EVAL", b"evalsha_ro": b"EVAL_RO"}
+"""Commands that call a script by its name, and those that do so with its text."""
+
+
+def with_text(argv: list[bytes], text: bytes) -> list[bytes]:
+    """Return a command of EVALS_OF_SHAS as the one with the text."""
+    return [EVALS_OF_SHAS[argv[0].lower()], text, *argv[2:]]
+
+
 def sha_of(body: bytes) -> bytes:
     """Return a script's name."""
     return hashlib.sha1(body, usedforsecurity=False).hexdigest().encode()
@@ -142,8 +151,12 @@ class Scripting:
         self._absent[sha] = None
 
     def is_to_be_asked_for(self, sha: bytes) -> bool:
-        """Tell whether to ask the others for a script; not again, once, after nobody had it."""
-        return len(sha) == 40 and self._absent.pop(sha, _UNASKED) is _UNASKED
+        """Tell whether to ask the others for a script that is not here; not again, once, after
+        nobody had it.
+        """
+        if len(sha) != 40 or self.body_of(sha) is not None:
+            return False
+        return self._absent.pop(sha, _UNASKED) is _UNASKED
 
     def flush(self) -> None:
         """Forget all scripts, and what they have left in Lua."""
