@@ -124,13 +124,6 @@ def invalid_expire(name: bytes) -> ReplyError:
     return ReplyError(b"ERR invalid expire time in '%b' command" % name)
 
 
-def crossslot() -> ReplyError:
-    """Build the error of a command whose keys lie in several partitions and that cannot span
-    yet.
-    """
-    return ReplyError("CROSSSLOT Keys in request don't hash to the same slot")
-
-
 def noauth() -> ReplyError:
     """Build the error of a command before AUTH."""
     return ReplyError("NOAUTH Authentication required.")

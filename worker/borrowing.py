@@ -56,6 +56,10 @@ _STAND_INS: Final[dict[bytes, tuple[bytes, ...]]] = {
 # The worker concerned, the database, the key of a value, and a command, or that value.
 _Effect = tuple[int, int, bytes, Any]
 
+# What a command says that it has done: database, argv, and the command that this is, None for what
+# is none (`UNLOGGED`, `_NO_CHANGES`).
+_Located = tuple[int, Argv, Command | None]
+
 _NOTHING: Final = marshal.dumps([], 2)
 
 # Of `UNLOGGED`: what OBJECT ENCODING said of the value.
@@ -445,16 +449,16 @@ class Borrower:
         """
         script = resolve(command.argv).scope is Scope.SCRIPT
         located = list(_located(command.db, effects))
-        if script and any(_is_wide(argv) for _, argv in located):
+        if script and any(entry is not None and is_wide(entry) for _, _, entry in located):
             yield from self._effects_of_wide(located, changed)
             return
         whole = False  # the values of all changed keys are among them
-        for db, argv in located:
+        for db, argv, entry in located:
             if argv[0] == WAIT:
                 yield self._owner(argv[1]), db, b"", argv
                 continue
-            keys = _keys_of(argv)
-            borrowed = None if argv[0] in UNLOGGED else resolve(list(argv)).borrowed
+            keys = _keys_of(entry, argv)
+            borrowed = None if entry is None else entry.borrowed
             owners = {self._owner(key) for key in keys} or {self._index}
             if len(owners) == 1:
                 # A stream's groups may have changed, which is no change of the key. But what reads
@@ -474,21 +478,21 @@ class Borrower:
         return self._owner(key), db, key, _Value(self._store.view(db).stored(key))
 
     def _effects_of_wide(
-        self, located: Sequence[Change], changed: dict[tuple[int, bytes], None]
+        self, located: Sequence[_Located], changed: dict[tuple[int, bytes], None]
     ) -> Iterator[_Effect]:
         """The same of a script that has emptied or exchanged databases: first that, in every
         partition, then every key that it has named, as it is at the end.
         """
         places: dict[tuple[int, bytes], None] = {}
         exchanged: set[int] = set()
-        for db, argv in located:
-            if _is_wide(argv):
+        for db, argv, entry in located:
+            if entry is not None and is_wide(entry):
                 if argv[0].lower() == b"swapdb":
                     exchanged.update(map(int, argv[1:]))
                 for worker in range(self._workers):
                     yield worker, db, b"", argv
             else:
-                places.update({(db, key): None for key in _keys_of(argv)})
+                places.update({(db, key): None for key in _keys_of(entry, argv)})
         named = {key for _, key in places}
         # In other databases too; that an exchange has changed all keys is said above.
         places.update({place: None for place in changed if place[1] in named})
@@ -577,25 +581,20 @@ def _may_write(command: Borrowing | Transacted) -> bool:
     return command.write if isinstance(command, Transacted) else resolve(command.argv).write
 
 
-def _is_wide(argv: Argv) -> bool:
-    """Tell whether an effect concerns whole databases."""
-    return argv[0] not in UNLOGGED and is_wide(resolve(list(argv)))
-
-
-def _keys_of(argv: Argv) -> list[bytes]:
+def _keys_of(entry: Command | None, argv: Argv) -> list[bytes]:
     """Return the keys that an effect changes."""
-    if argv[0] in UNLOGGED:
-        return [argv[1]]
-    return [argv[at] for at in resolve(list(argv)).spec.key_positions(argv)]
+    return [argv[1]] if entry is None else [argv[at] for at in entry.spec.key_positions(argv)]
 
 
-def _located(db: int, effects: Sequence[Argv]) -> Iterator[Change]:
-    """Yield effects with their databases, which a script may have changed."""
+def _located(db: int, effects: Sequence[Argv]) -> Iterator[_Located]:
+    """Yield effects with their databases, which a script may have changed, and their commands."""
     for argv in effects:
         if argv[0] == b"SELECT":
             db = int(argv[1])
+        elif argv[0] in UNLOGGED or argv[0] in _NO_CHANGES:
+            yield db, argv, None
         else:
-            yield db, argv
+            yield db, argv, resolve(list(argv))
 
 
 def _commands(part: _Part, blob: bytes | None) -> list[Borrowing]:

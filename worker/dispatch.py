@@ -82,6 +82,7 @@ from shoal.worker.peers import (
     Hop,
     Peer,
     Uplink,
+    context_of,
     split_context,
 )
 from shoal.worker.registry import (
@@ -118,6 +119,8 @@ def _nothing() -> None:
 
 _HTTP: Final = (b"post", b"host:")
 Stop = bool
+Run = Callable[[Command, list[bytes], int, int], bytes | Wait]
+"""`Dispatcher._run_safely`, perhaps for a client that tracks."""
 
 _GONE: Final = object()
 
@@ -623,9 +626,8 @@ class Dispatcher:
         client = conn.client
         if self.broker.pushes:  # what changed before it reads
             self.broker.flush()
-        reader = reader_of(client)
-        plain: Context = conn.context
-        context: Context = plain if reader is None else (plain, reader)
+        plain, reader = conn.context, reader_of(client)
+        context = plain if reader is None else context_of(client.db, client.resp, reader)
         conn.context = context
         self.execute(conn, argv)
         if conn.context is context:
@@ -825,7 +827,7 @@ class Dispatcher:
 
     def _run_here(self, conn: Connection, command: Command, argv: list[bytes]) -> Stop:
         db, resp, reader = split_context(conn.context)
-        run = self._run_safely if reader is None else partial(self._run_for, reader)
+        run = self._runner(reader)
         if self.participant.busy:
             at = self._placeholder(conn)
 
@@ -915,6 +917,10 @@ class Dispatcher:
         if store.dirty or store.effects:
             self._log_effects(db, argv)
         return reply if reply.__class__ is Wait else encode(reply, resp)
+
+    def _runner(self, reader: Reader | None) -> Run:
+        """Return what runs commands of such a client."""
+        return self._run_safely if reader is None else partial(self._run_for, reader)
 
     def _run_for(
         self, reader: Reader | None, command: Command, argv: list[bytes], db: int, resp: int
@@ -1038,7 +1044,7 @@ class Dispatcher:
     def _execute_hop(self, peer: Peer, context: Context, argv: list[bytes]) -> bytes | int:
         command = resolve(argv)
         db, resp, reader = split_context(context)
-        run = self._run_safely if reader is None else partial(self._run_for, reader)
+        run = self._runner(reader)
         if self.participant.busy:
             handle = self._last_handle + 1
             waited = False
@@ -1085,12 +1091,7 @@ class Dispatcher:
         return reply
 
     def _run_hop(
-        self,
-        run: Callable[[Command, list[bytes], int, int], bytes | Wait],
-        command: Command,
-        argv: list[bytes],
-        db: int,
-        resp: int,
+        self, run: Run, command: Command, argv: list[bytes], db: int, resp: int
     ) -> bytes | Wait:
         reply = run(command, argv, db, resp)
         return reply if isinstance(reply, Wait) else self._hop_reply(reply)
@@ -1138,7 +1139,6 @@ class Dispatcher:
                 conn, at, argv, context = deferred
                 if resolve(argv).spec.name == _EXEC:
                     Wider(self.transactions, conn, at, argv).send()
-                    self.server.stats.script_retries += 1
                     continue
                 db, resp, reader = split_context(context)
                 rounds = _Rounds(argv, db, reader=reader)

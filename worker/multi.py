@@ -44,7 +44,7 @@ from shoal.proto.spec import CommandFlag
 from shoal.worker.client import Client, Link, ReplyMode
 from shoal.worker.connection import Block, Connection
 from shoal.worker.exec_plan import Plan, plan_of
-from shoal.worker.peers import NUMBERS_PER_LIFE, TOUCHED, Context, Peer, split_context
+from shoal.worker.peers import NUMBERS_PER_LIFE, TOUCHED, Context, Peer, context_of, split_context
 from shoal.worker.registry import (
     COMMANDS,
     LATER,
@@ -971,6 +971,10 @@ class Transactions:
             segment.end_block(several=times > 1)
         return replies
 
+    def count_retry(self) -> None:
+        """A block with scripts was taken back, to be run with more keys."""
+        self._server.stats.script_retries += 1
+
     def replies_of(self, plan: Plan, replies: list[Any]) -> list[bytes]:
         """Return the replies of a transaction that has run in steps, its commands counted."""
         found = plan.replies_of(replies, self.ways.merge)
@@ -1238,6 +1242,7 @@ class Wider:
 
     def send(self) -> None:
         """Send it to the coordinator."""
+        self._transactions.count_retry()
         parts = {
             worker: marshal.dumps(
                 (db, keys, self._write, None, 0, 0, self._reader), MARSHAL_VERSION
@@ -1275,7 +1280,7 @@ def block_of(
     when it changes: as it is at the beginning, or as SELECT, HELLO and CLIENT TRACKING in the queue
     will have made it.
     """
-    context = context_of(client)
+    context = context_of(client.db, client.resp, reader_of(client))
     yield context
     trial: Client | None = None
     for command, argv in steps:
@@ -1290,8 +1295,9 @@ def block_of(
                     command.handler(trial, *argv[1:])
                 else:
                     trial.tracking = trial_of(trial.tracking, argv)
-            if context_of(trial) != context:
-                context = context_of(trial)
+            after = context_of(trial.db, trial.resp, reader_of(trial))
+            if after != context:
+                context = after
                 yield context
 
 
@@ -1300,12 +1306,6 @@ def _answer_of(replies: list[bytes], *, joined: bool) -> bytes:
     if joined:
         return b"*%d\r\n%b" % (len(replies), b"".join(replies))
     return marshal.dumps(replies, MARSHAL_VERSION)
-
-
-def context_of(client: Client) -> Context:
-    """Return the context of a client's next command."""
-    plain, reader = (client.db, client.resp), reader_of(client)
-    return plain if reader is None else (plain, reader)
 
 
 def claim_of(request: list[bytes]) -> tuple[int | None, tuple[bytes, ...] | None]:

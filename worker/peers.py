@@ -69,6 +69,11 @@ Context = tuple[Any, Any]
 Hop = tuple["Connection", int, list[bytes], Context]
 
 
+def context_of(db: int, resp: int, reader: Reader | None) -> Context:
+    """Return the context of a client's command."""
+    return (db, resp) if reader is None else ((db, resp), reader)
+
+
 def split_context(context: Context) -> tuple[int, int, Reader | None]:
     """Return database, protocol version and the client that tracks, if it does."""
     first, second = context
