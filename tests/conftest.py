@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from shoal.supervisor import steps
 from support.differential import Compare
 from support.servers import Oracle, Shoal
 
@@ -49,3 +50,9 @@ def resp(request: pytest.FixtureRequest) -> int:
 def compare(oracle: Oracle, subject: Shoal, resp: int) -> Compare:
     """Run a table's case on both servers; see support/differential.py."""
     return Compare(oracle, subject, resp)
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No step is given up, in a test in which workers die far more often than they do."""
+    monkeypatch.setattr(steps, "MAX_STEP_DEATHS", 1 << 30)

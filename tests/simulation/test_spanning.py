@@ -23,7 +23,7 @@ from typing import Any, Final
 import pytest
 from shoal.proto.aof_format import ScanReport
 from shoal.proto.messages import LOCK, RELEASED, RELOCK, RUN, SERVE
-from shoal.supervisor import recovery, steps
+from shoal.supervisor import recovery
 from shoal.supervisor.coordinator import Coordinator
 from shoal.supervisor.recovery import decide_live
 from shoal.supervisor.steps import Outgoing
@@ -45,10 +45,7 @@ MUTANT_SEEDS: Final = range(1000)  # a broken rule shows within these, at the la
 MAX_UNDECIDED: Final = 8  # of a block of seeds; one or two of a hundred have too many unknowns
 
 
-@pytest.fixture(autouse=True)
-def _endless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No step is given up: here workers die far more often than they do."""
-    monkeypatch.setattr(steps, "MAX_STEP_DEATHS", 1 << 30)
+pytestmark = pytest.mark.usefixtures("endless")
 
 
 @pytest.mark.parametrize("seeds", blocks("0-499"), ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")

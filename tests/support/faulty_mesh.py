@@ -14,7 +14,6 @@ done here in the same order.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
@@ -91,7 +90,10 @@ class FaultyMesh(LoggedMesh):
             and b.generations.get(a.index, 0) == self.lives[a.index]
         )
 
-    def _can_carry(self, source: Node, target: Node) -> bool:
+    def is_alive(self, node: Node) -> bool:
+        return node.index not in self.dead
+
+    def can_carry(self, source: Node, target: Node) -> bool:
         peer = source.peer(target.index)
         return (
             bool(peer.wire)
@@ -176,28 +178,6 @@ class FaultyMesh(LoggedMesh):
         node.store.now_ms = NOW_MS + self.now_ms
         self.dead.discard(index)
         self.send(self.coordinator.on_worker_ready(index, logged))
-
-    # -- what happens next ---------------------------------------------------------------------
-
-    def steps(self) -> list[Callable[[], object]]:
-        found: list[Callable[[], object]] = []
-        for node in self.nodes:
-            if node.index in self.dead:
-                continue
-            dispatcher = node.dispatcher
-            news = any(peer is not None and peer.has_news() and peer.up for peer in node.peers)
-            pushes = dispatcher.broker.pushes
-            ours = dispatcher.flushable or dispatcher.resumable or pushes
-            if news or node.uplink.messages or ours:
-                found.append(lambda node=node: self.turn(node))  # type: ignore[misc]
-            if node.down:
-                found.append(lambda node=node: self.hear(node))  # type: ignore[misc]
-            found += [
-                lambda a=node, b=other: self.carry(a, b)  # type: ignore[misc]
-                for other in self.nodes
-                if other is not node and self._can_carry(node, other)
-            ]
-        return found
 
     def move(self, count: int) -> None:
         """Let so many things happen that can."""

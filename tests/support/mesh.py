@@ -210,7 +210,7 @@ class Mesh:
     def steps(self) -> list[Callable[[], object]]:
         """Return what could happen next."""
         found: list[Callable[[], object]] = []
-        for node in self.nodes:
+        for node in filter(self.is_alive, self.nodes):
             dispatcher = node.dispatcher
             news = any(peer is not None and peer.has_news() and peer.up for peer in node.peers)
             pushes = dispatcher.broker.pushes or dispatcher.tracking.due
@@ -222,9 +222,17 @@ class Mesh:
             found += [
                 lambda a=node, b=other: self.carry(a, b)  # type: ignore[misc]
                 for other in self.nodes
-                if other is not node and node.peer(other.index).wire
+                if other is not node and self.can_carry(node, other)
             ]
         return found
+
+    def is_alive(self, node: Node) -> bool:
+        """Tell whether a worker has a process."""
+        return True
+
+    def can_carry(self, source: Node, target: Node) -> bool:
+        """Tell whether something from one worker is on its way to another."""
+        return bool(source.peer(target.index).wire)
 
     def settle(self, random: Random | None = None) -> None:
         """Do everything there is to do, in an order that `random` chooses."""

@@ -238,22 +238,35 @@ def test_any_program_of_streams_answers_as_with_one_worker(seed: int) -> None:
         run_beside_one_worker(seed, READS)
 
 
-def run_beside_one_worker(seed: int, commands: Sequence[Any]) -> None:
-    random = Random(seed)
-    mesh, model = Mesh(WORKERS), Mesh(1)
-    caller, modelled = mesh.connect(seed % WORKERS), model.connect()
-    for argv in chain.from_iterable(program(random, 200, commands)):
-        send(caller, argv)
-        mesh.settle(random)
-        send(modelled, argv)
-        model.settle()
-        assert in_order(caller.take()) == in_order(modelled.take()), argv
+def check_answered_alike(
+    argv: list[bytes], ours: tuple[Mesh, Caller], models: tuple[Mesh, Caller], random: Random
+) -> None:
+    """Run a command on both, and assert equal replies."""
+    (mesh, caller), (model, modelled) = ours, models
+    send(caller, argv)
+    mesh.settle(random)
+    send(modelled, argv)
+    model.settle()
+    assert in_order(caller.take()) == in_order(modelled.take()), argv
+
+
+def check_ended_alike(mesh: Mesh, model: Mesh) -> None:
+    """Assert that all have the same keys, and that nothing is under way any more."""
     theirs = contents([node.store for node in mesh.nodes])
     assert theirs == contents([model.nodes[0].store])
     for node in mesh.nodes:
         assert node.participant.idle()
         assert not node.dispatcher.borrower.parts
     assert mesh.coordinator.in_flight == mesh.coordinator.in_flight_bytes == 0
+
+
+def run_beside_one_worker(seed: int, commands: Sequence[Any]) -> None:
+    random = Random(seed)
+    mesh, model = Mesh(WORKERS), Mesh(1)
+    caller, modelled = mesh.connect(seed % WORKERS), model.connect()
+    for argv in chain.from_iterable(program(random, 200, commands)):
+        check_answered_alike(argv, (mesh, caller), (model, modelled), random)
+    check_ended_alike(mesh, model)
 
 
 # -- deaths ----------------------------------------------------------------------------------------
@@ -331,12 +344,6 @@ def _reads_again(argv: Sequence[bytes]) -> bool:
     return set(words[len(words) // 2 :]) != {b">"}
 
 
-@pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No step is given up: here workers die far more often than they do."""
-    monkeypatch.setattr(steps, "MAX_STEP_DEATHS", 1 << 30)
-
-
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.usefixtures("endless")
 def test_a_command_is_done_once_whoever_dies(seed: int) -> None:
@@ -378,18 +385,9 @@ def run_with_deaths(
         if not _is_finished_by_others(unit):
             continue
         for argv in unit:
-            send(caller, argv)
-            mesh.settle(random)
-            send(modelled, argv)
-            model.settle()
-            assert in_order(caller.take()) == in_order(modelled.take()), argv
-    theirs = contents([node.store for node in mesh.nodes])
-    assert theirs == contents([model.nodes[0].store])
+            check_answered_alike(argv, (mesh, caller), (model, modelled), random)
+    check_ended_alike(mesh, model)
     assert mesh.deaths > 10
-    assert mesh.coordinator.in_flight == mesh.coordinator.in_flight_bytes == 0
-    for node in mesh.nodes:
-        assert node.participant.idle()
-        assert not node.dispatcher.borrower.parts
 
 
 # -- large values ----------------------------------------------------------------------------------
